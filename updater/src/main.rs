@@ -1,0 +1,3 @@
+//! The `changeover` program.
+
+fn main() {}

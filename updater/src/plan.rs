@@ -1,0 +1,358 @@
+//! The plan: everything an update needs to know, fixed before anything is touched.
+//!
+//! It travels in one label of the helper container. Docker fixes labels when a
+//! container is created, so the plan is there whole or not at all, and nobody
+//! can change it on the way. It holds no secrets: the new container's create
+//! request repeats only what `docker inspect` of the old one shows anyway.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of the plan's JSON. A helper refuses a plan it does not know.
+pub const SCHEMA: u32 = 1;
+
+/// One update of one app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of this document, [`SCHEMA`].
+    pub schema: u32,
+    /// The update's id: hexadecimal, sorts by time.
+    pub update: String,
+    /// The app: the container name of the lead member, without a slash.
+    pub app: String,
+    /// When the update was asked for, RFC 3339.
+    pub asked_at: String,
+    /// The containers to replace, in the order in which they are started. The
+    /// first one leads: its rename condemns the set, its removal commits it.
+    pub members: Vec<Member>,
+    /// Who answers visitors in the meantime, and how.
+    pub handover: HandoverPlan,
+    /// How the new version proves itself.
+    pub gate: GatePlan,
+    /// What the page says.
+    pub page: PageSettings,
+    /// The image that an update made for its own helper, to be cleared away with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_helper_image: Option<String>,
+}
+
+/// One container of the set and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The name under which the container is known, without a slash.
+    pub name: String,
+    /// The container that is replaced.
+    pub old: Old,
+    /// The image that the new container runs.
+    pub image: Image,
+    /// The body of the create request. Left out of the record that the new
+    /// container carries: once that exists, nobody needs it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<Value>,
+    /// `?platform=` of the create request, where it is not the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Networks to connect after the create, for engines that take only one in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connect: Vec<Connect>,
+    /// What the new container must have once it runs.
+    pub expected: Expected,
+    /// How the gate talks to the new container.
+    pub probe: Probe,
+}
+
+/// The old container as it was when the update was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Old {
+    /// Full container id.
+    pub id: String,
+    /// The image it runs.
+    pub image: Image,
+    /// Whether it ran. One that was stopped is replaced and left stopped.
+    pub running: bool,
+    /// Its restart policy as inspect shows it: `{"Name": …, "MaximumRetryCount": …}`.
+    pub policy: Value,
+    /// Its `State.StartedAt`: differs from now on once anybody restarted it.
+    pub started_at: String,
+    /// Seconds that the engine waits between the stop signal and SIGKILL.
+    pub stop_seconds: u64,
+}
+
+/// An image, by the name that the user gave and by what the engine calls it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The reference as the user wrote it, say `ghcr.io/acme/web:2`.
+    pub reference: String,
+    /// The engine's id of it. Comparable within one engine only.
+    pub id: String,
+    /// `repository@sha256:…`, if it came from a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A network that is connected after the create.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// The network's name (or id, where the user gave one).
+    pub network: String,
+    /// The `EndpointConfig` of the request.
+    pub endpoint: Value,
+}
+
+/// What is compared with reality before the commit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Names of the networks, sorted.
+    pub networks: Vec<String>,
+    /// Ports as published: container port with protocol (`80/tcp`) and where.
+    pub ports: Vec<ExpectedPort>,
+}
+
+/// One published port of the new container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedPort {
+    /// `80/tcp`, as inspect writes it.
+    pub container: String,
+    /// Host port.
+    pub host: u16,
+}
+
+/// Who answers visitors while neither version can.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverPlan {
+    /// The way chosen.
+    pub mode: HandoverMode,
+    /// Whether the helper may fall back to [`HandoverMode::Bind`] when the kernel
+    /// refuses the redirect. Not when the operator forced the mode.
+    pub may_fall_back: bool,
+    /// Why this way, in words for the operator.
+    pub because: String,
+    /// Where the app is published over TCP.
+    pub published: Vec<Published>,
+}
+
+/// The ways to put the page on the app's own port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HandoverMode {
+    /// Redirect new connections to the page with nftables; the engine keeps the port.
+    Redirect,
+    /// Listen on the app's port while neither container holds it.
+    Bind,
+    /// No page.
+    None,
+}
+
+/// One TCP port on the host on which the app is reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The address it was published on.
+    pub host: HostAddress,
+    /// The port on the host.
+    pub port: u16,
+    /// The port inside the container; the same as `port` on the host network.
+    pub container_port: u16,
+    /// Whether the old version answered here when the update was asked for. The
+    /// new one must answer wherever the old one did, and need not elsewhere.
+    pub answers: bool,
+}
+
+/// The host side of a published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum HostAddress {
+    /// Every address of both families: `-p 8080:80`.
+    Any,
+    /// Every IPv4 address: `-p 0.0.0.0:8080:80`.
+    AnyV4,
+    /// Every IPv6 address: `-p [::]:8080:80`.
+    AnyV6,
+    /// One address: `-p 127.0.0.1:8080:80`.
+    One(IpAddr),
+}
+
+impl HostAddress {
+    /// Reads a `HostIp` of the engine; an empty one means every address.
+    pub fn from_host_ip(text: &str) -> Result<HostAddress, std::net::AddrParseError> {
+        if text.is_empty() {
+            return Ok(HostAddress::Any);
+        }
+        Ok(match text.trim_matches(['[', ']']).parse::<IpAddr>()? {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => HostAddress::AnyV4,
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => HostAddress::AnyV6,
+            one => HostAddress::One(one),
+        })
+    }
+
+    /// The addresses under which a visitor on this very host reaches the port.
+    pub fn as_seen_locally(self) -> Vec<IpAddr> {
+        match self {
+            HostAddress::Any => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            HostAddress::AnyV4 => vec![Ipv4Addr::LOCALHOST.into()],
+            HostAddress::AnyV6 => vec![Ipv6Addr::LOCALHOST.into()],
+            HostAddress::One(ip) => vec![ip],
+        }
+    }
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostAddress::Any => f.write_str("*"),
+            HostAddress::AnyV4 => f.write_str("0.0.0.0"),
+            HostAddress::AnyV6 => f.write_str("[::]"),
+            HostAddress::One(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            HostAddress::One(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+        }
+    }
+}
+
+impl From<HostAddress> for String {
+    fn from(address: HostAddress) -> String {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for HostAddress {
+    type Error = std::net::AddrParseError;
+
+    fn try_from(text: String) -> Result<HostAddress, Self::Error> {
+        HostAddress::from_host_ip(if text == "*" { "" } else { &text })
+    }
+}
+
+/// How the new version proves that it works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatePlan {
+    /// Seconds from the new container's start within which it must have passed.
+    pub timeout_seconds: u64,
+    /// Seconds that a container without any port or check must keep running.
+    pub stable_seconds: u64,
+}
+
+/// What the gate asks the new container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Probe {
+    /// An HTTP request that must be answered with one of the wanted statuses.
+    Http {
+        /// Port inside the container.
+        port: u16,
+        /// Path and query.
+        path: String,
+        /// Which answers count.
+        expect: ExpectedStatus,
+    },
+    /// A TCP connection that is accepted and kept.
+    Tcp {
+        /// Port inside the container.
+        port: u16,
+    },
+    /// Nothing to talk to: it must keep running.
+    Running,
+}
+
+/// HTTP statuses that count as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectedStatus {
+    /// Exactly this one.
+    Exactly(u16),
+    /// Anything below 500: a log-in page or a redirect is an app that works.
+    Below500,
+    /// Any status at all: the old version answered with a server error here as well.
+    Any,
+}
+
+impl ExpectedStatus {
+    /// Whether an answer with this status counts.
+    pub fn accepts(self, status: u16) -> bool {
+        match self {
+            ExpectedStatus::Exactly(wanted) => status == wanted,
+            ExpectedStatus::Below500 => status < 500,
+            ExpectedStatus::Any => true,
+        }
+    }
+}
+
+/// What visitors read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageSettings {
+    /// The app's name for people.
+    pub title: String,
+    /// The version that is replaced, for people: the tag of its image.
+    pub from: String,
+    /// The version that comes, for people.
+    pub to: String,
+}
+
+/// Where a container stands in the choreography is its name.
+impl Member {
+    /// The new container before it takes the app's name.
+    pub fn next_name(&self) -> String {
+        format!("{}.next", self.name)
+    }
+
+    /// The old container once the new one has its name.
+    pub fn parked_name(&self) -> String {
+        format!("{}.old", self.name)
+    }
+
+    /// The new container once it has been given up.
+    pub fn failed_name(&self) -> String {
+        format!("{}.failed", self.name)
+    }
+}
+
+impl Plan {
+    /// The helper's name. It is the lock: a second update gets a conflict.
+    pub fn helper_name(&self) -> String {
+        helper_name(&self.app)
+    }
+
+    /// The plan without what only the create needs: the record that the new
+    /// container carries, so that a lost helper can be replaced, a result read
+    /// and a version gone back to, with no state outside the engine.
+    pub fn record(&self) -> Plan {
+        let mut record = self.clone();
+        for member in &mut record.members {
+            member.create = None;
+        }
+        record
+    }
+}
+
+/// The name of the helper that updates `app`.
+pub fn helper_name(app: &str) -> String {
+    format!("{app}.changeover")
+}
+
+/// Labels of ours. `docker ps -a --filter label=io.changeover.role` lists all we own.
+pub mod labels {
+    /// `helper` on a helper container, `helper-image` on an image made for one.
+    pub const ROLE: &str = "io.changeover.role";
+    /// The name of the app that a helper works for.
+    pub const APP: &str = "io.changeover.app";
+    /// The plan, as JSON, on the helper.
+    pub const PLAN: &str = "io.changeover.plan";
+    /// The update's id, on the new container.
+    pub const UPDATE: &str = "io.changeover.update";
+    /// [`Plan::record`](super::Plan::record), as JSON, on the new container.
+    pub const RECORD: &str = "io.changeover.record";
+    /// What every label of ours starts with.
+    pub const PREFIX: &str = "io.changeover.";
+}
