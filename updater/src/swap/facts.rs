@@ -1,0 +1,128 @@
+//! What the engine reports, reduced to what the swap decides by.
+
+use serde_json::Value;
+
+use crate::plan::Plan;
+
+/// One look at the engine, for every member of the plan.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// In the order of the plan's members.
+    pub members: Vec<MemberFacts>,
+    /// A forward step that the engine refused, in words. An observation like any
+    /// other: a restarted helper asks again and is refused again.
+    pub refusal: Option<String>,
+}
+
+/// The two containers of one member.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemberFacts {
+    /// The old container, unless it is gone.
+    pub old: Option<Container>,
+    /// The new container, if there is one.
+    pub new: Option<Container>,
+    /// What the gate says of the new container.
+    pub gate: Verdict,
+    /// Whether the restored old container answers, or has had its time to.
+    pub old_answers: bool,
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing yet.
+    #[default]
+    Pending,
+    /// The new version works.
+    Passed,
+    /// It doesn't and won't.
+    Failed(String),
+}
+
+/// A container as inspect shows it, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Container {
+    /// Full id.
+    pub id: String,
+    /// Name without a slash.
+    pub name: String,
+    /// Whether its main process runs. True for a paused one.
+    pub running: bool,
+    /// Restart policy as inspect shows it.
+    pub policy: Value,
+    /// When it was last started, RFC 3339; the year 1 if never.
+    pub started_at: String,
+    /// Exit code of its last run.
+    pub exit_code: i64,
+    /// The engine's words about a failed start.
+    pub error: String,
+    /// Id of the image it was made from.
+    pub image: String,
+    /// Names of its networks.
+    pub networks: Vec<String>,
+}
+
+impl Container {
+    /// Reads an inspect document.
+    pub fn from_inspect(inspect: &Value) -> Container {
+        let text = |pointer: &str| {
+            inspect.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        Container {
+            id: text("/Id"),
+            name: text("/Name").trim_start_matches('/').to_owned(),
+            running: inspect["State"]["Running"].as_bool().unwrap_or(false),
+            policy: inspect["HostConfig"]["RestartPolicy"].clone(),
+            started_at: text("/State/StartedAt"),
+            exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
+            error: text("/State/Error"),
+            image: text("/Image"),
+            networks: inspect["NetworkSettings"]["Networks"]
+                .as_object()
+                .map(|networks| networks.keys().cloned().collect())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether it has ever been started.
+    pub fn was_started(&self) -> bool {
+        !self.started_at.is_empty() && !self.started_at.starts_with("0001-")
+    }
+
+    /// Whether its restart policy is this one. The engine writes `no` as an empty
+    /// name, too, and a count only means something for `on-failure`.
+    pub fn policy_is(&self, wanted: &Value) -> bool {
+        policy_key(&self.policy) == policy_key(wanted)
+    }
+}
+
+fn policy_key(policy: &Value) -> (&str, i64) {
+    let name = policy["Name"].as_str().unwrap_or_default();
+    let count = policy["MaximumRetryCount"].as_i64().unwrap_or(0);
+    (if name.is_empty() { "no" } else { name }, if name == "on-failure" { count } else { 0 })
+}
+
+impl Facts {
+    /// Why the new version has no future, if it has none.
+    pub fn doom(&self, plan: &Plan) -> Option<String> {
+        for (member, facts) in plan.members.iter().zip(&self.members) {
+            if let Verdict::Failed(reason) = &facts.gate {
+                return Some(reason.clone());
+            }
+            let Some(new) = &facts.new else { continue };
+            if new.image != member.image.id {
+                return Some(format!(
+                    "the new container runs image {} instead of {}",
+                    new.image, member.image.id
+                ));
+            }
+            if member.old.running && new.was_started() && !new.running {
+                return Some(match new.error.as_str() {
+                    "" => format!("the new container exited with code {}", new.exit_code),
+                    error => format!("the new container could not be started: {error}"),
+                });
+            }
+        }
+        self.refusal.clone()
+    }
+}

@@ -1,0 +1,495 @@
+//! The proof by exhaustion: every state that the swap can reach, through
+//! crashes, reboots, refusals, bad images and a person's rollback, for one
+//! container and for a set, for every restart policy.
+//!
+//! The helper has no memory, so a crash of it changes nothing: the same state is
+//! looked at again. What is explored are the engine's states. The engine here is
+//! a few lines that follow its documented rules about names, restart policies
+//! and boots.
+//!
+//! **What holds in every reachable state**
+//! 1. Never do two versions run at the same time.
+//! 2. Never would two versions come back by themselves at a boot.
+//! 3. The old container is removed only after the new one has passed the gate.
+//! 4. Until new has been started, an old container that is stopped comes back at
+//!    a boot, or is about to be replaced in the very next calls.
+//! 5. The helper alone, with nothing else going wrong, ends within
+//!    [`ENOUGH`] calls, and then exactly one version has the app's name, its own
+//!    restart policy, and runs if the app ran before.
+//! 6. The page is shown whenever no version runs, and never while an untouched
+//!    old version or an accepted new one serves.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use serde_json::{Value, json};
+
+use super::facts::{Container, Facts, MemberFacts, Verdict};
+use super::{Call, Direction, Next, Outcome, STEPS, next, shows_page};
+use crate::plan::{
+    Expected, GatePlan, HandoverMode, HandoverPlan, Image, Member, Old, PageSettings, Plan, Probe,
+};
+
+/// Calls within which the helper must be done from any state.
+const ENOUGH: usize = 60;
+
+const BEFORE: &str = "2026-01-01T00:00:00Z";
+const LATER: &str = "2026-01-02T00:00:00Z";
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// What is wrong with the new version, if anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Fate {
+    Good,
+    FailsTheGate,
+    ExitsAtOnce,
+    CreateRefused,
+    StartRefused,
+    WrongImage,
+}
+
+const FATES: [Fate; 6] = [
+    Fate::Good,
+    Fate::FailsTheGate,
+    Fate::ExitsAtOnce,
+    Fate::CreateRefused,
+    Fate::StartRefused,
+    Fate::WrongImage,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Box_ {
+    name: String,
+    running: bool,
+    policy: &'static str,
+    started: &'static str,
+    /// Stopped through the engine: `unless-stopped` stays down at a boot.
+    stopped_by_hand: bool,
+}
+
+/// The engine's state for one set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    fate: Fate,
+    policy: &'static str,
+    ran: bool,
+    members: Vec<(Option<Box_>, Option<Box_>)>,
+    /// The helper was told no; it forgets that when it dies.
+    refused: bool,
+    passed: Vec<bool>,
+    answers: Vec<bool>,
+}
+
+impl World {
+    fn fresh(fate: Fate, policy: &'static str, ran: bool, size: usize) -> World {
+        let old = |n: usize| Box_ {
+            name: name(n),
+            running: ran,
+            policy,
+            started: BEFORE,
+            stopped_by_hand: !ran,
+        };
+        World {
+            fate,
+            policy,
+            ran,
+            members: (0..size).map(|n| (Some(old(n)), None)).collect(),
+            refused: false,
+            passed: vec![false; size],
+            answers: vec![false; size],
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let image = |id: &str| Image { reference: id.into(), id: id.into(), digest: None };
+        let member = |n: usize| Member {
+            name: name(n),
+            old: Old {
+                id: format!("old{n}"),
+                image: image("v1"),
+                running: self.ran,
+                policy: policy(self.policy),
+                started_at: BEFORE.into(),
+                stop_seconds: 10,
+            },
+            image: image("v2"),
+            create: Some(json!({})),
+            platform: None,
+            connect: Vec::new(),
+            expected: Expected::default(),
+            probe: Probe::Running,
+        };
+        Plan {
+            schema: crate::plan::SCHEMA,
+            update: "u1".into(),
+            app: name(0),
+            asked_at: BEFORE.into(),
+            members: (0..self.members.len()).map(member).collect(),
+            handover: HandoverPlan {
+                mode: HandoverMode::Redirect,
+                may_fall_back: true,
+                because: String::new(),
+                published: Vec::new(),
+            },
+            gate: GatePlan { timeout_seconds: 120, stable_seconds: 5 },
+            page: PageSettings { title: "app".into(), from: "1".into(), to: "2".into() },
+            own_helper_image: None,
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let container = |kind: &str, n: usize, b: &Box_, image: &str| Container {
+            id: format!("{kind}{n}"),
+            name: b.name.clone(),
+            running: b.running,
+            policy: policy(b.policy),
+            started_at: b.started.into(),
+            exit_code: 1,
+            error: String::new(),
+            image: image.into(),
+            networks: Vec::new(),
+        };
+        let new_image = if self.fate == Fate::WrongImage { "v0" } else { "v2" };
+        let member = |(n, (old, new)): (usize, &(Option<Box_>, Option<Box_>))| MemberFacts {
+            old: old.as_ref().map(|b| container("old", n, b, "v1")),
+            new: new.as_ref().map(|b| container("new", n, b, new_image)),
+            gate: match (new, self.fate) {
+                (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
+                    Verdict::Failed("unhealthy".into())
+                }
+                (Some(_), _) if self.passed[n] => Verdict::Passed,
+                _ => Verdict::Pending,
+            },
+            old_answers: self.answers[n],
+        };
+        Facts {
+            members: self.members.iter().enumerate().map(member).collect(),
+            refusal: self.refused.then(|| "no".to_owned()),
+        }
+    }
+
+    /// What the engine does with one decision; `None` at the end.
+    fn perform(&self, decided: &Next) -> Option<World> {
+        let mut world = self.clone();
+        match decided {
+            Next::Finish(_) => return None,
+            Next::Condemn { id, to, .. } => world.rename(id, to),
+            Next::Do { member, call, .. } => match call {
+                Call::Create => match self.fate {
+                    Fate::CreateRefused => world.refused = true,
+                    _ => {
+                        let name = format!("{}.next", name(*member));
+                        world.assert_free(&name);
+                        world.members[*member].1 = Some(Box_ {
+                            name,
+                            running: false,
+                            policy: "no",
+                            started: NEVER,
+                            stopped_by_hand: false,
+                        });
+                    }
+                },
+                Call::Connect { .. } => {}
+                Call::SetPolicy { id, policy } => {
+                    world.find(id).policy = known(policy["Name"].as_str().expect("a name"));
+                }
+                Call::Stop { id } => {
+                    let found = world.find(id);
+                    assert!(found.running, "stopped what does not run");
+                    found.running = false;
+                    found.stopped_by_hand = true;
+                }
+                Call::Start { id } if id.starts_with("new") => match self.fate {
+                    Fate::StartRefused => world.refused = true,
+                    fate => {
+                        let found = world.find(id);
+                        found.started = LATER;
+                        found.stopped_by_hand = false;
+                        found.running = fate != Fate::ExitsAtOnce;
+                    }
+                },
+                Call::Start { id } => {
+                    let found = world.find(id);
+                    found.started = LATER;
+                    found.running = true;
+                    found.stopped_by_hand = false;
+                    world.answers[*member] = false;
+                }
+                Call::Rename { id, to } => world.rename(id, to),
+                Call::Remove { id } => {
+                    assert!(!world.find(id).running, "removed a running container");
+                    // The lead's removal is the commit; the others follow it, also after a boot.
+                    let committed = world.members[0].0.is_none();
+                    let proven = world.passed.iter().all(|passed| *passed);
+                    assert!(committed || proven, "committed an unproven version: {self:?}");
+                    world.members[*member].0 = None;
+                }
+                Call::WatchNew => world.passed[*member] = true,
+                Call::WatchOld => world.answers[*member] = true,
+                Call::Nothing => panic!("a step without a call was left open: {decided:?}"),
+            },
+        }
+        Some(world)
+    }
+
+    /// Everything that others may do in between.
+    fn disturbed(&self) -> Vec<World> {
+        let mut worlds = vec![self.rebooted(false), self.rebooted(true)];
+        for n in 0..self.members.len() {
+            if let Some(new) = &self.members[n].1
+                && new.running
+                && self.members[n].0.is_some()
+            {
+                let mut crashed = self.clone();
+                let found = crashed.find(&format!("new{n}"));
+                found.running = matches!(new.policy, "always" | "unless-stopped");
+                worlds.push(crashed);
+            }
+        }
+        // A person asks for a rollback, at any time before the commit.
+        if let (Some(_), Some(new)) = &self.members[0]
+            && !new.name.ends_with(".failed")
+        {
+            let mut condemned = self.clone();
+            condemned.rename("new0", &format!("{}.failed", name(0)));
+            worlds.push(condemned);
+        }
+        worlds
+    }
+
+    /// `killed`: the engine died by SIGKILL, so containers that ran under
+    /// `unless-stopped` count as stopped by hand afterwards.
+    fn rebooted(&self, killed: bool) -> World {
+        let mut world = self.clone();
+        world.refused = false;
+        world.passed.fill(false);
+        world.answers.fill(false);
+        for found in world.members.iter_mut().flat_map(|(old, new)| [old, new]).flatten() {
+            let comes_back = comes_back(found, killed);
+            if comes_back {
+                found.started = LATER;
+            }
+            found.running = comes_back;
+        }
+        world
+    }
+
+    fn find(&mut self, id: &str) -> &mut Box_ {
+        let n: usize = id[3..].parse().expect("an index");
+        let (old, new) = &mut self.members[n];
+        let slot = if id.starts_with("old") { old } else { new };
+        slot.as_mut().expect("the container of the call exists")
+    }
+
+    fn assert_free(&self, name: &str) {
+        let taken = self.members.iter().flat_map(|(o, n)| [o, n]).flatten().any(|b| b.name == name);
+        assert!(!taken, "the name {name} is taken: {self:?}");
+    }
+
+    fn rename(&mut self, id: &str, to: &str) {
+        self.assert_free(to);
+        self.find(id).name = to.to_owned();
+    }
+
+    fn check(&self) {
+        for (old, new) in &self.members {
+            let (Some(old), Some(new)) = (old, new) else { continue };
+            assert!(!(old.running && new.running), "two versions run: {self:?}");
+            for killed in [false, true] {
+                assert!(
+                    !(comes_back(old, killed) && comes_back(new, killed)),
+                    "two versions would come back at a boot: {self:?}"
+                );
+            }
+            if self.ran && !old.running && new.started == NEVER && old.started == BEFORE {
+                let armed = old.policy == "always";
+                let condemned = new.name.ends_with(".failed");
+                let disarmed = old.policy == "no" && new.name == old.name.trim_end_matches(".old");
+                let died = !old.stopped_by_hand;
+                assert!(armed || disarmed || condemned || died, "nobody would come back: {self:?}");
+            }
+        }
+        let plan = self.plan();
+        let facts = self.facts();
+        let decided = next(&plan, &facts);
+        if let Some(page) = shows_page(&plan, &facts, &decided) {
+            let anybody = self.members.iter().any(|(old, new)| {
+                old.as_ref().is_some_and(|b| b.running) || new.as_ref().is_some_and(|b| b.running)
+            });
+            let over = matches!(decided, Next::Finish(_));
+            if self.ran && !anybody && !over && self.members[0].0.is_some() && !self.untouched() {
+                assert!(page, "nobody runs and no page is shown: {decided:?} in {self:?}");
+            }
+            if self.ran && self.untouched() && !matches!(&decided, Next::Do { step, .. } if *step == 4) {
+                assert!(!page, "a page hides a version that serves: {decided:?} in {self:?}");
+            }
+        }
+    }
+
+    fn untouched(&self) -> bool {
+        self.members.iter().all(|(old, _)| {
+            old.as_ref().is_some_and(|b| b.started == BEFORE && b.running == self.ran)
+        })
+    }
+
+    /// The helper alone, to the end.
+    fn settle(&self) -> (World, Outcome) {
+        let mut world = self.clone();
+        let mut way = Vec::new();
+        for _ in 0..ENOUGH {
+            let decided = next(&world.plan(), &world.facts());
+            way.push(describe(&decided));
+            match world.perform(&decided) {
+                Some(next) => world = next,
+                None => match decided {
+                    Next::Finish(outcome) => return (world, outcome),
+                    other => panic!("no way on from {other:?}"),
+                },
+            }
+        }
+        panic!("still not done after {ENOUGH} calls from {self:?}: {way:#?}");
+    }
+
+    fn check_end(&self) {
+        let (end, outcome) = self.settle();
+        for (n, (old, new)) in end.members.iter().enumerate() {
+            let name = name(n);
+            let holders: Vec<&Box_> =
+                [old, new].into_iter().flatten().filter(|b| b.name == name).collect();
+            assert_eq!(holders.len(), 1, "one version has the name: {end:?} from {self:?}");
+            let app = holders[0];
+            let is_new = new.as_ref() == Some(app);
+            assert_eq!(app.policy, self.policy, "its own policy: {end:?} from {self:?}");
+            if self.ran && !is_new {
+                assert!(app.running, "the old version runs again: {end:?} from {self:?}");
+            }
+            match &outcome {
+                Outcome::Updated => {
+                    assert!(is_new && old.is_none(), "updated means new: {end:?} from {self:?}");
+                }
+                Outcome::RolledBack | Outcome::Refused { .. } => {
+                    assert!(!is_new, "back means old: {end:?} from {self:?}");
+                    if let Some(new) = new {
+                        assert!(!new.running && new.policy == "no", "{end:?} from {self:?}");
+                    }
+                }
+                Outcome::NeedsAPerson { reason } => panic!("{reason}: {end:?} from {self:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_state_ends_well_whatever_crashes_in_between() {
+    let mut seen: HashSet<World> = HashSet::new();
+    let mut by_outcome: HashMap<String, usize> = HashMap::new();
+    let mut queue: VecDeque<World> = VecDeque::new();
+    for fate in FATES {
+        for policy in ["no", "on-failure", "unless-stopped", "always"] {
+            for ran in [true, false] {
+                for size in [1, 2] {
+                    queue.push_back(World::fresh(fate, policy, ran, size));
+                }
+            }
+        }
+    }
+    while let Some(world) = queue.pop_front() {
+        if !seen.insert(world.clone()) {
+            continue;
+        }
+        world.check();
+        world.check_end();
+        let decided = next(&world.plan(), &world.facts());
+        if let Next::Finish(outcome) = &decided {
+            *by_outcome.entry(format!("{:?} {outcome:?}", world.fate)).or_default() += 1;
+            continue;
+        }
+        queue.extend(world.perform(&decided));
+        queue.extend(world.disturbed());
+    }
+    println!("{} states, {by_outcome:#?}", seen.len());
+    assert!(seen.len() > 1000, "only {} states were reached", seen.len());
+}
+
+#[test]
+fn a_good_version_takes_the_steps_of_the_table_in_order() {
+    let world = World::fresh(Fate::Good, "unless-stopped", true, 1);
+    let mut keys = Vec::new();
+    let mut now = world;
+    loop {
+        let decided = next(&now.plan(), &now.facts());
+        if let Next::Do { step, .. } = &decided {
+            keys.push(STEPS[*step].key);
+        }
+        match now.perform(&decided) {
+            Some(next) => now = next,
+            None => break,
+        }
+    }
+    let expected = [
+        "create-new", "arm-old", "stop-old", "park-old", "promote-new", "disarm-old", "start-new",
+        "gate", "arm-new", "remove-old",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn a_bad_version_is_always_rolled_back() {
+    for fate in [Fate::FailsTheGate, Fate::ExitsAtOnce, Fate::StartRefused, Fate::WrongImage] {
+        for size in [1, 2] {
+            let (end, outcome) = World::fresh(fate, "always", true, size).settle();
+            assert_eq!(outcome, Outcome::RolledBack, "{fate:?}");
+            assert!(end.members.iter().all(|(old, _)| old.as_ref().is_some_and(|b| b.running)));
+        }
+    }
+}
+
+#[test]
+fn a_create_that_is_refused_touches_nothing() {
+    let world = World::fresh(Fate::CreateRefused, "no", true, 2);
+    let (end, outcome) = world.settle();
+    assert!(matches!(outcome, Outcome::Refused { .. }));
+    assert_eq!(end.members, world.members);
+}
+
+#[test]
+fn an_app_that_was_stopped_is_updated_and_left_stopped() {
+    let (end, outcome) = World::fresh(Fate::Good, "unless-stopped", false, 1).settle();
+    assert_eq!(outcome, Outcome::Updated);
+    let new = end.members[0].1.as_ref().expect("a new container");
+    assert_eq!((new.running, new.started), (false, NEVER));
+}
+
+fn comes_back(b: &Box_, killed: bool) -> bool {
+    match b.policy {
+        _ if b.started == NEVER => false,
+        "always" => true,
+        "unless-stopped" => !b.stopped_by_hand && !(killed && b.running),
+        "on-failure" => b.running && !killed,
+        _ => false,
+    }
+}
+
+fn describe(decided: &Next) -> String {
+    match decided {
+        Next::Do { direction: Direction::Forward, step, member, .. } => {
+            format!("{} ({member})", STEPS[*step].name)
+        }
+        Next::Do { step, member, .. } => format!("{} ({member})", STEPS[*step].undo_name),
+        other => format!("{other:?}"),
+    }
+}
+
+fn name(n: usize) -> String {
+    if n == 0 { "web".into() } else { format!("side{n}") }
+}
+
+fn policy(name: &str) -> Value {
+    json!({ "Name": name, "MaximumRetryCount": 0 })
+}
+
+fn known(policy: &str) -> &'static str {
+    ["no", "on-failure", "unless-stopped", "always"]
+        .into_iter()
+        .find(|known| *known == policy)
+        .expect("a known policy")
+}
