@@ -1,6 +1,7 @@
 //! Changeover replaces the running container of an app by a newer version while
 //! visitors watch a page instead of an error.
 
+pub mod engine;
 pub mod plan;
 pub mod status;
 pub mod swap;

@@ -239,7 +239,7 @@ impl TryFrom<String> for HostAddress {
 pub struct GatePlan {
     /// Seconds from the new container's start within which it must have passed.
     pub timeout_seconds: u64,
-    /// Seconds that a container without any port or check must keep running.
+    /// Seconds for which it must then keep answering before the old version goes.
     pub stable_seconds: u64,
 }
 
@@ -255,6 +255,13 @@ pub enum Probe {
         path: String,
         /// Which answers count.
         expect: ExpectedStatus,
+    },
+    /// Whatever the port speaks: an HTTP answer below 500, or a connection that
+    /// something other than HTTP keeps. For when the old version could not be
+    /// asked what to expect.
+    Auto {
+        /// Port inside the container.
+        port: u16,
     },
     /// A TCP connection that is accepted and kept.
     Tcp {

@@ -12,6 +12,7 @@
 pub mod facts;
 #[cfg(test)]
 mod model;
+pub mod observe;
 pub mod run;
 
 use serde_json::{Value, json};
@@ -167,7 +168,20 @@ pub const STEPS: &[Step] = &[
         key: "gate",
         order: Order::AsStarted,
         page: true,
-        done: |v| v.gate == &Verdict::Passed || (v.committed && v.new_is_armed()),
+        done: |v| v.gate.answers() || v.is_accepted(),
+        act: |_| Call::WatchNew,
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
+    // Visitors are on the new version by now; only the way back is kept a little
+    // longer, for the version that answers once and then falls over.
+    Step {
+        name: "watch the new container for a moment",
+        undo_name: "give the new container up",
+        key: "watch-new",
+        order: Order::AsStarted,
+        page: false,
+        done: |v| v.gate == &Verdict::Passed || v.is_accepted(),
         act: |_| Call::WatchNew,
         undone: |_| true,
         undo: |_| Call::Nothing,
@@ -343,6 +357,11 @@ impl View<'_> {
 
     fn new_is_armed(&self) -> bool {
         self.new_gone_or(|new| new.policy_is(&self.plan.old.policy))
+    }
+
+    /// Past the commit an armed new container needs no proof any more.
+    fn is_accepted(&self) -> bool {
+        self.committed && self.new_is_armed()
     }
 
     fn missing_network(&self) -> Option<String> {

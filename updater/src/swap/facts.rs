@@ -33,7 +33,9 @@ pub enum Verdict {
     /// Nothing yet.
     #[default]
     Pending,
-    /// The new version works.
+    /// The new version answers: visitors may go to it.
+    Answers,
+    /// It has kept answering for a while.
     Passed,
     /// It doesn't and won't.
     Failed(String),
@@ -60,6 +62,13 @@ pub struct Container {
     pub image: String,
     /// Names of its networks.
     pub networks: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether visitors are better off with the new version than with the page.
+    pub fn answers(&self) -> bool {
+        matches!(self, Verdict::Answers | Verdict::Passed)
+    }
 }
 
 impl Container {

@@ -56,6 +56,14 @@ const FATES: [Fate; 6] = [
     Fate::WrongImage,
 ];
 
+/// How far the helper has seen the new version work; it forgets that when it dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Proof {
+    None,
+    Answers,
+    Steady,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Box_ {
     name: String,
@@ -75,7 +83,7 @@ struct World {
     members: Vec<(Option<Box_>, Option<Box_>)>,
     /// The helper was told no; it forgets that when it dies.
     refused: bool,
-    passed: Vec<bool>,
+    proof: Vec<Proof>,
     answers: Vec<bool>,
 }
 
@@ -94,7 +102,7 @@ impl World {
             ran,
             members: (0..size).map(|n| (Some(old(n)), None)).collect(),
             refused: false,
-            passed: vec![false; size],
+            proof: vec![Proof::None; size],
             answers: vec![false; size],
         }
     }
@@ -156,7 +164,11 @@ impl World {
                 (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
                     Verdict::Failed("unhealthy".into())
                 }
-                (Some(_), _) if self.passed[n] => Verdict::Passed,
+                (Some(_), _) => match self.proof[n] {
+                    Proof::None => Verdict::Pending,
+                    Proof::Answers => Verdict::Answers,
+                    Proof::Steady => Verdict::Passed,
+                },
                 _ => Verdict::Pending,
             },
             old_answers: self.answers[n],
@@ -219,11 +231,16 @@ impl World {
                     assert!(!world.find(id).running, "removed a running container");
                     // The lead's removal is the commit; the others follow it, also after a boot.
                     let committed = world.members[0].0.is_none();
-                    let proven = world.passed.iter().all(|passed| *passed);
+                    let proven = world.proof.iter().all(|proof| *proof == Proof::Steady);
                     assert!(committed || proven, "committed an unproven version: {self:?}");
                     world.members[*member].0 = None;
                 }
-                Call::WatchNew => world.passed[*member] = true,
+                Call::WatchNew => {
+                    world.proof[*member] = match self.proof[*member] {
+                        Proof::None => Proof::Answers,
+                        _ => Proof::Steady,
+                    };
+                }
                 Call::WatchOld => world.answers[*member] = true,
                 Call::Nothing => panic!("a step without a call was left open: {decided:?}"),
             },
@@ -233,7 +250,7 @@ impl World {
 
     /// Everything that others may do in between.
     fn disturbed(&self) -> Vec<World> {
-        let mut worlds = vec![self.rebooted(false), self.rebooted(true)];
+        let mut worlds = vec![self.rebooted(false), self.rebooted(true), self.forgotten()];
         for n in 0..self.members.len() {
             if let Some(new) = &self.members[n].1
                 && new.running
@@ -256,13 +273,19 @@ impl World {
         worlds
     }
 
+    /// The helper was killed and started again.
+    fn forgotten(&self) -> World {
+        let mut world = self.clone();
+        world.refused = false;
+        world.proof.fill(Proof::None);
+        world.answers.fill(false);
+        world
+    }
+
     /// `killed`: the engine died by SIGKILL, so containers that ran under
     /// `unless-stopped` count as stopped by hand afterwards.
     fn rebooted(&self, killed: bool) -> World {
-        let mut world = self.clone();
-        world.refused = false;
-        world.passed.fill(false);
-        world.answers.fill(false);
+        let mut world = self.forgotten();
         for found in world.members.iter_mut().flat_map(|(old, new)| [old, new]).flatten() {
             let comes_back = comes_back(found, killed);
             if comes_back {
@@ -427,7 +450,7 @@ fn a_good_version_takes_the_steps_of_the_table_in_order() {
     }
     let expected = [
         "create-new", "arm-old", "stop-old", "park-old", "promote-new", "disarm-old", "start-new",
-        "gate", "arm-new", "remove-old",
+        "gate", "watch-new", "arm-new", "remove-old",
     ];
     assert_eq!(keys, expected);
 }

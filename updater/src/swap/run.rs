@@ -1,1 +1,332 @@
-//! tmp
+//! The loop: observe, decide, act; one engine call at a time.
+//!
+//! Nothing here decides. What an error means is decided by looking again: a call
+//! whose answer was lost has either happened or not, and the facts tell.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use super::facts::{Container, Verdict};
+use super::observe::{Observed, observe, update_label};
+use super::{Call, Direction, Next, Outcome, STEPS, next, shows_page};
+use crate::engine::{Engine, EngineError};
+use crate::events::Event;
+use crate::gate::{self, Gate};
+use crate::handover::{Switch, port_is_free};
+use crate::plan::{Plan, labels};
+use crate::progress::Progress;
+
+/// A server error may pass; it is believed after so many answers.
+const SERVER_ERRORS: u32 = 3;
+/// Tries of a step on the way back, or behind the commit, before a person is called.
+const PATIENCE: u32 = 40;
+/// For how long the engine may be away before the socket itself is suspected:
+/// one that was mounted before an engine restart can be dead for ever. The engine
+/// starts a helper that exits again, with a fresh mount.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Carries one plan out.
+pub struct Runner<'a> {
+    engine: &'a Engine,
+    plan: &'a Plan,
+    switch: Switch,
+    progress: Progress,
+    gates: Vec<Gate>,
+    seen: Seen,
+}
+
+/// What the runner has observed itself and the engine doesn't keep. All of it is
+/// observed again by a helper that was restarted.
+#[derive(Default)]
+struct Seen {
+    verdicts: Vec<Verdict>,
+    old_answers: Vec<bool>,
+    refusal: Option<String>,
+    /// How often the current step has failed in a row, and which it is.
+    failures: (String, u32),
+}
+
+/// The engine can't be reached any more: exit and be started again.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine has been out of reach for {0:?}; its socket may be stale")]
+pub struct EngineLost(Duration, #[source] EngineError);
+
+impl<'a> Runner<'a> {
+    /// A runner for `plan`, which shows the page through `switch`.
+    pub fn new(engine: &'a Engine, plan: &'a Plan, switch: Switch, progress: Progress) -> Self {
+        let gate = |(n, member): (usize, &crate::plan::Member)| {
+            let published = if n == 0 { plan.handover.published.clone() } else { Vec::new() };
+            Gate::new(plan.gate.clone(), member.clone(), published)
+        };
+        let members = plan.members.len();
+        Runner {
+            engine,
+            plan,
+            switch,
+            progress,
+            gates: plan.members.iter().enumerate().map(gate).collect(),
+            seen: Seen {
+                verdicts: vec![Verdict::Pending; members],
+                old_answers: vec![false; members],
+                ..Seen::default()
+            },
+        }
+    }
+
+    /// Runs the swap to its end.
+    pub async fn run(&mut self) -> Result<Outcome, EngineLost> {
+        let mut away_since: Option<Instant> = None;
+        loop {
+            let observed = match observe(self.engine, self.plan).await {
+                Ok(observed) => observed,
+                Err(error) => {
+                    let away = away_since.get_or_insert_with(Instant::now).elapsed();
+                    if away > SOCKET_PATIENCE {
+                        return Err(EngineLost(away, error));
+                    }
+                    debug!(%error, "cannot look at the engine");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            away_since = None;
+            let observed = self.with_own_observations(observed);
+            let decided = next(self.plan, &observed.facts);
+            self.show(&decided, &observed).await;
+            match decided {
+                Next::Finish(outcome) => {
+                    self.progress.finish(&outcome);
+                    self.switch.set(false, false).await;
+                    return Ok(outcome);
+                }
+                Next::Condemn { id, to, reason } => self.condemn(&id, &to, &reason).await,
+                Next::Do { direction, step, member, call } => {
+                    if let Some(outcome) =
+                        self.perform(direction, step, member, call, &observed).await
+                    {
+                        self.progress.finish(&outcome);
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until visitors have left the page, at most for `limit`.
+    pub async fn drain(&mut self, limit: Duration) {
+        self.switch.drain(limit).await;
+    }
+
+    fn with_own_observations(&self, mut observed: Observed) -> Observed {
+        for (n, member) in observed.facts.members.iter_mut().enumerate() {
+            member.gate = self.seen.verdicts[n].clone();
+            member.old_answers = self.seen.old_answers[n];
+        }
+        observed.facts.refusal = self.seen.refusal.clone();
+        observed
+    }
+
+    /// Sets what visitors see before anything is done: page and engine never disagree.
+    async fn show(&mut self, decided: &Next, observed: &Observed) {
+        self.progress.show(decided);
+        let Some(page) = shows_page(self.plan, &observed.facts, decided) else { return };
+        let running = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.running);
+        let nobody_runs = !observed.facts.members.iter().any(|m| running(&m.old) || running(&m.new));
+        let stopping = matches!(decided, Next::Do { call: Call::Stop { .. }, .. });
+        if self.switch.set(page, nobody_runs || stopping).await {
+            self.progress.emit(Event::Page { shown: page });
+        }
+    }
+
+    async fn condemn(&mut self, id: &str, to: &str, reason: &str) {
+        let log = self.engine.log_tail(id, 20).await.unwrap_or_default();
+        match self.engine.rename(id, to).await {
+            Ok(()) => {
+                warn!(reason, "the new version is given up");
+                self.progress.emit(Event::Condemned { reason: reason.to_owned(), log });
+                self.seen.refusal = None;
+            }
+            Err(error) => self.failed("condemn the new container", &error).await,
+        }
+    }
+
+    /// Carries out one call. An outcome is returned where patience has run out.
+    async fn perform(
+        &mut self,
+        direction: Direction,
+        step: usize,
+        member: usize,
+        call: Call,
+        observed: &Observed,
+    ) -> Option<Outcome> {
+        let row = &STEPS[step];
+        let name = if direction == Direction::Forward { row.name } else { row.undo_name };
+        let begun = Instant::now();
+        let done = match &call {
+            Call::WatchNew => {
+                self.watch_new(member, observed).await;
+                return None;
+            }
+            Call::WatchOld => {
+                self.watch_old(member, observed).await;
+                return None;
+            }
+            call => self.act(member, call).await,
+        };
+        match done {
+            Ok(()) => {
+                let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                info!(step = name, milliseconds, "done");
+                self.seen.failures = Default::default();
+                self.progress.emit(Event::Step {
+                    key: if direction == Direction::Forward {
+                        row.key.to_owned()
+                    } else {
+                        format!("undo-{}", row.key)
+                    },
+                    name: name.to_owned(),
+                    member: self.plan.members[member].name.clone(),
+                    milliseconds,
+                });
+                None
+            }
+            Err(error) => self.take_no(direction, row.key, name, &error).await,
+        }
+    }
+
+    async fn act(&mut self, member: usize, call: &Call) -> Result<(), EngineError> {
+        let plan = &self.plan.members[member];
+        match call {
+            Call::Create => {
+                let body = create_body(self.plan, member);
+                self.engine.create(&plan.next_name(), plan.platform.as_deref(), &body).await?;
+                Ok(())
+            }
+            Call::Connect { id, network } => {
+                let endpoint = plan.connect.iter().find(|c| &c.network == network);
+                let endpoint = endpoint.map(|c| c.endpoint.clone()).unwrap_or(Value::Null);
+                self.engine.connect_network(network, id, &endpoint).await
+            }
+            Call::SetPolicy { id, policy } => self.engine.set_policy(id, policy).await,
+            Call::Stop { id } => {
+                self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
+            }
+            Call::Start { id } => {
+                self.switch.make_way().await;
+                self.check_ports()?;
+                self.engine.start(id).await
+            }
+            Call::Rename { id, to } => self.engine.rename(id, to).await,
+            Call::Remove { id } => self.engine.remove(id).await,
+            Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
+        }
+    }
+
+    /// A start that fails on a busy port costs the container its network on
+    /// engine 29, so the port is tried before.
+    fn check_ports(&self) -> Result<(), EngineError> {
+        for published in &self.plan.handover.published {
+            port_is_free(published).map_err(|busy| EngineError::Reply {
+                status: 409,
+                message: busy.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn watch_new(&mut self, member: usize, observed: &Observed) {
+        let Some(new) = &observed.new[member] else { return };
+        let gate = &mut self.gates[member];
+        let verdict = gate.look(self.engine, new).await;
+        let waits = verdict == self.seen.verdicts[member];
+        let pause = gate.pause(new);
+        self.seen.verdicts[member] = verdict;
+        if waits {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn watch_old(&mut self, member: usize, observed: &Observed) {
+        let Some(old) = &observed.old[member] else { return };
+        let plan = &self.plan.members[member];
+        let (key, tries) = &mut self.seen.failures;
+        if key != "serve-old" {
+            (*key, *tries) = ("serve-old".to_owned(), 0);
+        }
+        *tries += 1;
+        // Old is the way back. If it doesn't answer it is still better than the page.
+        let looks = self.plan.gate.timeout_seconds.saturating_mul(20);
+        if gate::old_answers(plan, old).await || u64::from(*tries) > looks {
+            self.seen.old_answers[member] = true;
+        } else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What follows from a call that failed.
+    async fn take_no(
+        &mut self,
+        direction: Direction,
+        key: &str,
+        name: &str,
+        error: &EngineError,
+    ) -> Option<Outcome> {
+        self.failed(name, error).await;
+        if !error.is_refusal() {
+            // It may have happened, or the engine is away. Looking again tells.
+            return None;
+        }
+        let tries = self.seen.failures.1;
+        let settled = error.status().is_some_and(|s| (400..500).contains(&s) && s != 404);
+        let past_the_gate = key == "remove-old";
+        if direction == Direction::Forward && !past_the_gate {
+            if settled || tries >= SERVER_ERRORS {
+                self.seen.refusal = Some(format!("cannot {name}: {error}"));
+            }
+            return None;
+        }
+        if tries < PATIENCE {
+            return None;
+        }
+        if past_the_gate {
+            warn!(%error, "the old container stays; remove it by hand");
+            return Some(Outcome::Updated);
+        }
+        Some(Outcome::NeedsAPerson {
+            reason: format!(
+                "cannot {name}: {error}\nhint: mend that, then run `changeover resume {}`",
+                self.plan.app
+            ),
+        })
+    }
+
+    /// Counts failures of the same thing in a row and waits longer each time.
+    async fn failed(&mut self, what: &str, error: &EngineError) {
+        let (last, tries) = &mut self.seen.failures;
+        if last != what {
+            (*last, *tries) = (what.to_owned(), 0);
+        }
+        *tries += 1;
+        let tries = *tries;
+        debug!(what, tries, %error, "failed");
+        if tries > 1 {
+            self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
+        }
+        tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;
+    }
+}
+
+/// The create request with our own labels: which update made the container, and
+/// the record from which a lost helper is replaced and a version gone back to.
+fn create_body(plan: &Plan, member: usize) -> Value {
+    let member = &plan.members[member];
+    let mut body = member.create.clone().unwrap_or_default();
+    if !body["Labels"].is_object() {
+        body["Labels"] = json!({});
+    }
+    body["Labels"][labels::UPDATE] = update_label(plan, &member.name).into();
+    body["Labels"][labels::RECORD] = json!(plan.record()).to_string().into();
+    body
+}

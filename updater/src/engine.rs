@@ -1,0 +1,104 @@
+//! The container engine: the only place that names bollard or the socket.
+//!
+//! Two clients, one engine. Whatever decides about a container goes over the
+//! [`wire`] as raw JSON in a fixed API version: typed models drop fields they
+//! don't know and fail on enum values they don't know, and a recreated container
+//! must lose nothing. Long streams (pull, logs) are bollard's, in [`streams`].
+
+mod containers;
+mod endpoint;
+mod error;
+mod images;
+mod streams;
+mod wire;
+
+pub use endpoint::Endpoint;
+pub use error::EngineError;
+pub use images::split_reference;
+pub use streams::{Credentials, PullProgress};
+
+use serde_json::Value;
+use wire::{Request, Wire};
+
+/// The newest API version that we speak. Later ones hide the MAC address that a
+/// user asked for.
+const NEWEST: ApiVersion = ApiVersion(1, 51);
+/// The oldest that we speak: Docker Engine 20.10.
+const OLDEST: ApiVersion = ApiVersion(1, 41);
+
+/// A version of the engine's HTTP API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion(pub u32, pub u32);
+
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl std::str::FromStr for ApiVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ApiVersion, ()> {
+        let (major, minor) = text.split_once('.').ok_or(())?;
+        Ok(ApiVersion(major.parse().map_err(|_| ())?, minor.parse().map_err(|_| ())?))
+    }
+}
+
+/// A connection to one engine. Every call opens its own, so an engine that was
+/// restarted in between is simply called again.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    wire: Wire,
+    api: ApiVersion,
+}
+
+impl Engine {
+    /// Connects and agrees on an API version: the engine's newest that we know.
+    pub async fn connect(endpoint: Endpoint) -> Result<Engine, EngineError> {
+        let wire = Wire::new(endpoint);
+        let reply = wire.send(Request::get("/_ping")).await?;
+        let offered = reply.header("api-version").unwrap_or_default();
+        let newest: ApiVersion = offered.parse().map_err(|()| EngineError::NotAnEngine {
+            endpoint: wire.endpoint().to_string(),
+            status: reply.status,
+        })?;
+        if newest < OLDEST {
+            return Err(EngineError::TooOld { offered: newest, oldest: OLDEST });
+        }
+        Ok(Engine { wire, api: newest.min(NEWEST) })
+    }
+
+    /// The API version in use, for reading and creating alike.
+    pub fn api(&self) -> ApiVersion {
+        self.api
+    }
+
+    /// Where the engine is.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.wire.endpoint()
+    }
+
+    /// What the engine says of itself: `GET /info`.
+    pub async fn info(&self) -> Result<Value, EngineError> {
+        self.json(Request::get("/info")).await
+    }
+
+    /// Sends a request whose answer must be a success with a JSON body.
+    async fn json(&self, request: Request) -> Result<Value, EngineError> {
+        self.call(request).await?.json()
+    }
+
+    /// Sends a request whose answer is `None` where the thing does not exist.
+    async fn json_if_there(&self, request: Request) -> Result<Option<Value>, EngineError> {
+        match self.json(request).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call(&self, request: Request) -> Result<wire::Reply, EngineError> {
+        self.wire.send(request.versioned(self.api)).await?.successful()
+    }
+}

@@ -1,0 +1,134 @@
+//! Calls about containers and the networks they are on.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::wire::Request;
+use super::{Engine, EngineError};
+
+impl Engine {
+    /// `docker inspect` of a container by name or id; `None` if there is none.
+    pub async fn container(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
+        self.json_if_there(Request::get(format!("/containers/{name_or_id}/json"))).await
+    }
+
+    /// Summaries of all containers, running or not, with this label
+    /// (`key` or `key=value`).
+    pub async fn containers_labelled(&self, label: &str) -> Result<Vec<Value>, EngineError> {
+        let filters = json!({ "label": [label] }).to_string();
+        self.list(Request::get("/containers/json").query("all", "1").query("filters", filters))
+            .await
+    }
+
+    /// Summaries of all containers, running or not.
+    pub async fn containers(&self) -> Result<Vec<Value>, EngineError> {
+        self.list(Request::get("/containers/json").query("all", "1")).await
+    }
+
+    async fn list(&self, request: Request) -> Result<Vec<Value>, EngineError> {
+        Ok(self.json(request).await?.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Creates a container and returns its id.
+    pub async fn create(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        body: &Value,
+    ) -> Result<String, EngineError> {
+        let mut request = Request::post("/containers/create").query("name", name).body(body);
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        Ok(self.json(request).await?["Id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Starts a container; one that runs already is fine.
+    pub async fn start(&self, id: &str) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/start"));
+        self.call(request.within(Duration::from_secs(120))).await.map(drop)
+    }
+
+    /// Stops a container with its own signal and within its own time, `grace`.
+    pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/stop"));
+        self.call(request.within(grace + Duration::from_secs(60))).await.map(drop)
+    }
+
+    /// Renames a container.
+    pub async fn rename(&self, id: &str, to: &str) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/rename")).query("name", to);
+        self.call(request).await.map(drop)
+    }
+
+    /// Changes the restart policy and nothing else.
+    pub async fn set_policy(&self, id: &str, policy: &Value) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/update"));
+        self.call(request.body(&json!({ "RestartPolicy": policy }))).await.map(drop)
+    }
+
+    /// Removes a container that does not run, but not its volumes. One that is
+    /// gone, or on its way, is fine.
+    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        self.delete_container(id, false).await
+    }
+
+    /// Kills and removes a container of our own, with its anonymous volumes.
+    pub async fn remove_by_force(&self, id: &str) -> Result<(), EngineError> {
+        self.delete_container(id, true).await
+    }
+
+    async fn delete_container(&self, id: &str, force: bool) -> Result<(), EngineError> {
+        let mut request = Request::delete(format!("/containers/{id}"));
+        if force {
+            request = request.query("force", "1").query("v", "1");
+        }
+        match self.call(request).await {
+            Err(e) if e.status() == Some(404) => Ok(()),
+            Err(EngineError::Reply { status: 409, message })
+                if message.contains("already in progress") =>
+            {
+                Ok(())
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// Connects a container to a network.
+    pub async fn connect_network(
+        &self,
+        network: &str,
+        container: &str,
+        endpoint: &Value,
+    ) -> Result<(), EngineError> {
+        let body = json!({ "Container": container, "EndpointConfig": endpoint });
+        let request = Request::post(format!("/networks/{network}/connect")).body(&body);
+        self.call(request).await.map(drop)
+    }
+
+    /// What the container changed in its own file system, by path.
+    pub async fn changes(&self, id: &str) -> Result<Vec<Value>, EngineError> {
+        let changes = self.json(Request::get(format!("/containers/{id}/changes"))).await?;
+        Ok(changes.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Runs a command in the container to its end; returns its exit code.
+    pub async fn exec(
+        &self,
+        id: &str,
+        command: &Value,
+        limit: Duration,
+    ) -> Result<i64, EngineError> {
+        let create = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+        let exec = self.json(Request::post(format!("/containers/{id}/exec")).body(&create)).await?;
+        let exec = exec["Id"].as_str().unwrap_or_default().to_owned();
+        // The output ends when the command does.
+        let start = Request::post(format!("/exec/{exec}/start"))
+            .body(&json!({ "Detach": false, "Tty": false }))
+            .within(limit);
+        self.call(start).await?;
+        let done = self.json(Request::get(format!("/exec/{exec}/json"))).await?;
+        Ok(done["ExitCode"].as_i64().unwrap_or(-1))
+    }
+}

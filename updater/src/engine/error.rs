@@ -1,0 +1,108 @@
+//! What can go wrong between us and the engine.
+
+use std::io;
+
+use super::ApiVersion;
+
+/// A call to the engine that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no socket.
+    #[error(
+        "there is no engine at {endpoint}\nhint: is Docker running? in a container, mount the socket: -v /var/run/docker.sock:/var/run/docker.sock; elsewhere, set DOCKER_HOST"
+    )]
+    NoSocket {
+        /// Where we looked.
+        endpoint: String,
+    },
+    /// The socket is there, but not for us.
+    #[error(
+        "not allowed to talk to the engine at {endpoint}\nhint: run as root, or as a member of the socket's group (usually `docker`)"
+    )]
+    NotAllowed {
+        /// Where we knocked.
+        endpoint: String,
+    },
+    /// Nobody accepts connections, or the connection broke.
+    #[error("the engine at {endpoint} cannot be reached ({doing})")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// The request in progress.
+        doing: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer in time.
+    #[error("the engine gave no answer within {seconds} s ({doing})")]
+    Silent {
+        /// The request in progress.
+        doing: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Somebody answers who is no engine.
+    #[error("{endpoint} answers with status {status}, but is no Docker-compatible engine")]
+    NotAnEngine {
+        /// Where.
+        endpoint: String,
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// An engine from before our time.
+    #[error(
+        "the engine speaks API {offered} at most; {oldest} is needed\nhint: update the engine to Docker 20.10 or later"
+    )]
+    TooOld {
+        /// Its newest version.
+        offered: ApiVersion,
+        /// Our oldest.
+        oldest: ApiVersion,
+    },
+    /// The engine said no.
+    #[error("{message}")]
+    Reply {
+        /// HTTP status.
+        status: u16,
+        /// The engine's words.
+        message: String,
+    },
+    /// The engine said something that we can't read.
+    #[error("the engine's answer cannot be read ({doing}): {what}")]
+    Garbled {
+        /// The request in progress.
+        doing: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A stream that stopped making progress.
+    #[error("no progress for {seconds} s")]
+    Stalled {
+        /// The limit.
+        seconds: u64,
+    },
+}
+
+impl EngineError {
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            EngineError::Reply { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the engine understood and said no, as opposed to not being there.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, EngineError::Reply { .. })
+    }
+
+    pub(super) fn from_io(endpoint: String, doing: &str, source: io::Error) -> EngineError {
+        match source.kind() {
+            io::ErrorKind::NotFound => EngineError::NoSocket { endpoint },
+            io::ErrorKind::PermissionDenied => EngineError::NotAllowed { endpoint },
+            _ => EngineError::Unreachable { endpoint, doing: doing.to_owned(), source },
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Calls about images.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::wire::Request;
+use super::{Engine, EngineError};
+
+impl Engine {
+    /// `docker image inspect` by reference or id; `None` if it isn't there.
+    pub async fn image(&self, reference: &str) -> Result<Option<Value>, EngineError> {
+        self.json_if_there(Request::get(format!("/images/{reference}/json"))).await
+    }
+
+    /// Makes an image of one layer from a tar of its files. `changes` are lines of
+    /// a Dockerfile, say `ENTRYPOINT ["/changeover"]`.
+    pub async fn import_image(
+        &self,
+        reference: &str,
+        files: Vec<u8>,
+        changes: &[String],
+    ) -> Result<(), EngineError> {
+        let (repository, tag) = split_reference(reference);
+        let mut request = Request::post("/images/create")
+            .query("fromSrc", "-")
+            .query("repo", repository)
+            .query("tag", tag.unwrap_or("latest"))
+            .tar(files)
+            .within(Duration::from_secs(120));
+        for change in changes {
+            request = request.query("changes", change.as_str());
+        }
+        let reply = self.call(request).await?;
+        // The status was sent before the work was done; what went wrong later is
+        // in the last line.
+        let text = String::from_utf8_lossy(&reply.body);
+        let failed = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        match failed.filter_map(|line| line["error"].as_str().map(str::to_owned)).next() {
+            Some(message) => Err(EngineError::Reply { status: 500, message }),
+            None => Ok(()),
+        }
+    }
+
+    /// Summaries of the images with this label (`key=value`).
+    pub async fn images_labelled(&self, label: &str) -> Result<Vec<Value>, EngineError> {
+        let filters = json!({ "label": [label] }).to_string();
+        let images = self.json(Request::get("/images/json").query("filters", filters)).await?;
+        Ok(images.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Removes an image reference; `Ok(false)` where a container still uses it.
+    pub async fn remove_image(&self, reference: &str) -> Result<bool, EngineError> {
+        match self.call(Request::delete(format!("/images/{reference}"))).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.status() == Some(404) => Ok(true),
+            Err(e) if e.status() == Some(409) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Splits a reference into repository and tag or digest: `host:5000/a/b:1` is
+/// `host:5000/a/b` and `1`.
+pub fn split_reference(reference: &str) -> (&str, Option<&str>) {
+    if let Some((repository, digest)) = reference.split_once('@') {
+        return (repository, Some(digest));
+    }
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (reference, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_reference;
+
+    #[test]
+    fn a_port_is_not_taken_for_a_tag() {
+        assert_eq!(split_reference("web"), ("web", None));
+        assert_eq!(split_reference("web:2"), ("web", Some("2")));
+        assert_eq!(split_reference("host:5000/web"), ("host:5000/web", None));
+        assert_eq!(split_reference("host:5000/web:2"), ("host:5000/web", Some("2")));
+        assert_eq!(split_reference("web:1@sha256:ab"), ("web:1", Some("sha256:ab")));
+    }
+}

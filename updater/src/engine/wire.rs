@@ -1,0 +1,200 @@
+//! One request, one connection, raw JSON.
+//!
+//! A connection to a socket costs microseconds. One per call means that no
+//! half-dead connection is ever reused after an engine restart, and that a cut
+//! hits exactly one call.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::{ApiVersion, Endpoint, EngineError};
+
+/// How long the engine may take to accept a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to answer, where the caller doesn't know better.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    endpoint: Endpoint,
+}
+
+/// A request before it is sent.
+pub(super) struct Request {
+    method: &'static str,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Bytes,
+    content_type: &'static str,
+    limit: Duration,
+}
+
+/// An answer, whole.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    headers: hyper::HeaderMap,
+    pub(super) body: Bytes,
+    doing: String,
+}
+
+impl Request {
+    pub(super) fn get(path: impl Into<String>) -> Request {
+        Request::new("GET", path)
+    }
+
+    pub(super) fn post(path: impl Into<String>) -> Request {
+        Request::new("POST", path)
+    }
+
+    pub(super) fn delete(path: impl Into<String>) -> Request {
+        Request::new("DELETE", path)
+    }
+
+    fn new(method: &'static str, path: impl Into<String>) -> Request {
+        Request {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            body: Bytes::new(),
+            content_type: "application/json",
+            limit: ANSWER_LIMIT,
+        }
+    }
+
+    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Request {
+        self.query.push((key, value.into()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: &Value) -> Request {
+        self.body = body.to_string().into();
+        self
+    }
+
+    pub(super) fn tar(mut self, body: Vec<u8>) -> Request {
+        self.body = body.into();
+        self.content_type = "application/x-tar";
+        self
+    }
+
+    /// The engine may need longer than usual, say for a stop.
+    pub(super) fn within(mut self, limit: Duration) -> Request {
+        self.limit = limit;
+        self
+    }
+
+    pub(super) fn versioned(mut self, api: ApiVersion) -> Request {
+        self.path = format!("/v{api}{}", self.path);
+        self
+    }
+
+    fn target(&self) -> String {
+        let mut target = self.path.clone();
+        for (n, (key, value)) in self.query.iter().enumerate() {
+            target.push(if n == 0 { '?' } else { '&' });
+            target.push_str(key);
+            target.push('=');
+            escape(value, &mut target);
+        }
+        target
+    }
+}
+
+impl Wire {
+    pub(super) fn new(endpoint: Endpoint) -> Wire {
+        Wire { endpoint }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends a request and reads the answer to its end.
+    pub(super) async fn send(&self, request: Request) -> Result<Reply, EngineError> {
+        let doing = format!("{} {}", request.method, request.path);
+        let limit = request.limit;
+        match tokio::time::timeout(limit, self.exchange(request, &doing)).await {
+            Ok(done) => done,
+            Err(_) => Err(EngineError::Silent { doing, seconds: limit.as_secs() }),
+        }
+    }
+
+    async fn exchange(&self, request: Request, doing: &str) -> Result<Reply, EngineError> {
+        let broken = |source| EngineError::from_io(self.endpoint.to_string(), doing, source);
+        let connecting = tokio::time::timeout(CONNECT_LIMIT, async {
+            Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
+                Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
+                Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            })
+        });
+        let stream = match connecting.await {
+            Ok(connected) => connected.map_err(broken)?,
+            Err(_) => return Err(broken(io::ErrorKind::TimedOut.into())),
+        };
+        let broken_http = |e: hyper::Error| broken(io::Error::other(e));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken_http)?;
+        let driver = tokio::spawn(connection);
+        let http = hyper::Request::builder()
+            .method(request.method)
+            .uri(request.target())
+            .header(HOST, "docker")
+            .header(CONTENT_TYPE, request.content_type)
+            .body(Full::new(request.body))
+            .map_err(|e| broken(io::Error::other(e)))?;
+        let answer = sender.send_request(http).await.map_err(broken_http)?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(broken_http)?.to_bytes();
+        driver.abort();
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
+    }
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// 304 is a success: what was asked for holds already.
+    pub(super) fn successful(self) -> Result<Reply, EngineError> {
+        if self.status < 400 {
+            return Ok(self);
+        }
+        let message = serde_json::from_slice::<Value>(&self.body)
+            .ok()
+            .and_then(|body| body["message"].as_str().map(str::to_owned))
+            .unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned());
+        Err(EngineError::Reply { status: self.status, message })
+    }
+
+    pub(super) fn json(&self) -> Result<Value, EngineError> {
+        serde_json::from_slice(&self.body).map_err(|e| EngineError::Garbled {
+            doing: self.doing.clone(),
+            what: e.to_string(),
+        })
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Percent-encodes what is not unreserved in RFC 3986.
+fn escape(value: &str, into: &mut String) {
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                into.push(byte as char);
+            }
+            _ => into.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}

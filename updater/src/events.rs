@@ -1,0 +1,129 @@
+//! What happens, one line at a time: on the helper's standard output as JSON,
+//! followed from there by the command that started it, and shown to people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Event {
+    /// The image is being fetched.
+    Pull {
+        /// The image.
+        image: String,
+        /// What the engine says.
+        status: String,
+        /// Bytes fetched so far, of the layers whose size is known.
+        done_bytes: u64,
+        /// Their size in all.
+        total_bytes: u64,
+    },
+    /// Everything that can be refused has been looked at; the plan stands.
+    Planned {
+        /// The update's id.
+        update: String,
+        /// The app.
+        app: String,
+        /// The image it runs.
+        from: String,
+        /// The image that comes.
+        to: String,
+        /// Who answers visitors in the meantime.
+        handover: String,
+    },
+    /// The helper runs.
+    Launched {
+        /// Its name.
+        helper: String,
+    },
+    /// The helper has found the plan and knows how it will show the page.
+    Started {
+        /// The update's id.
+        update: String,
+        /// The app.
+        app: String,
+        /// `redirect`, `bind` or `none`.
+        handover: String,
+        /// Why this one, if it isn't the planned one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// A step is done, or taken back.
+    Step {
+        /// Its stable key.
+        key: String,
+        /// Its words.
+        name: String,
+        /// The container it is about.
+        member: String,
+        /// Milliseconds that it took.
+        milliseconds: u64,
+    },
+    /// Visitors see the page from now on, or no longer.
+    Page {
+        /// Whether they do.
+        shown: bool,
+    },
+    /// The new version is given up.
+    Condemned {
+        /// Why.
+        reason: String,
+        /// The last lines that it wrote.
+        log: Vec<String>,
+    },
+    /// Something failed and is tried again.
+    Retrying {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The end.
+    Finished {
+        /// `updated`, `rolled-back`, `refused` or `needs-a-person`.
+        outcome: String,
+        /// Why, unless updated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Seconds from the start of the helper.
+        seconds: f64,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Pull { image, status, done_bytes, total_bytes } => {
+                write!(f, "pull {image}: {status}")?;
+                match total_bytes {
+                    0 => Ok(()),
+                    total => write!(f, " ({} of {} MB)", done_bytes / 1_000_000, total / 1_000_000),
+                }
+            }
+            Event::Planned { app, from, to, handover, .. } => {
+                write!(f, "plan: {app} goes from {from} to {to}; {handover}")
+            }
+            Event::Launched { helper } => write!(f, "the helper `{helper}` has taken over"),
+            Event::Started { handover, because: Some(why), .. } => {
+                write!(f, "hand-over by {handover}: {why}")
+            }
+            Event::Started { handover, .. } => write!(f, "hand-over by {handover}"),
+            Event::Step { name, member, milliseconds, .. } => {
+                write!(f, "{name} ({member}, {milliseconds} ms)")
+            }
+            Event::Page { shown: true } => f.write_str("visitors see the page"),
+            Event::Page { shown: false } => f.write_str("visitors see the app"),
+            Event::Condemned { reason, log } => {
+                write!(f, "the new version is given up: {reason}")?;
+                log.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+            }
+            Event::Retrying { what, why } => write!(f, "{what} failed, trying again: {why}"),
+            Event::Finished { outcome, reason, seconds } => {
+                write!(f, "{outcome} after {seconds:.1} s")?;
+                reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The gate: whether the new version works.
+//!
+//! Everything is asked of the new container itself, by its own address, and then
+//! once more through the published port as a visitor would, past our own page.
+//! The verdict only looks; a helper that was restarted asks again, and the time
+//! limit counts from the container's start, so a restart grants no fresh one.
+
+pub mod probe;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::plan::{ExpectedStatus, GatePlan, Member, Probe, Published};
+use crate::successor;
+use crate::swap::facts::Verdict;
+use probe::Heard;
+
+/// Between two runs of the container's own health command. It costs a process
+/// each time, so an app that takes its time is asked less often.
+const HEALTH_COMMAND_PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
+
+/// What the gate knows about one member between two looks.
+pub struct Gate {
+    limits: GatePlan,
+    member: Member,
+    published: Vec<Published>,
+    answers_since: Option<Instant>,
+    health: HealthCommand,
+    /// What was wrong at the last look, for the verdict's words.
+    problem: String,
+}
+
+#[derive(Default)]
+struct HealthCommand {
+    /// When it last ended, and how often it has been run.
+    last: Option<Instant>,
+    runs: usize,
+    passed: bool,
+}
+
+impl Gate {
+    /// A gate for one member; `published` are the ports on which visitors reach it.
+    pub fn new(limits: GatePlan, member: Member, published: Vec<Published>) -> Gate {
+        Gate {
+            limits,
+            member,
+            published,
+            answers_since: None,
+            health: HealthCommand::default(),
+            problem: "it has not been asked yet".to_owned(),
+        }
+    }
+
+    /// One look at the running (or, if the app was stopped, the created) new
+    /// container, from its inspect document.
+    pub async fn look(&mut self, engine: &Engine, new: &Value) -> Verdict {
+        if !self.member.old.running {
+            return Verdict::Passed;
+        }
+        let mismatches = successor::compare(&self.member.expected, new);
+        if !mismatches.is_empty() {
+            return Verdict::Failed(format!("the new container differs: {}", mismatches.join(", ")));
+        }
+        match self.ask(engine, new).await {
+            Ok(()) => {
+                let since = *self.answers_since.get_or_insert_with(Instant::now);
+                match since.elapsed() >= Duration::from_secs(self.limits.stable_seconds) {
+                    true => Verdict::Passed,
+                    false => Verdict::Answers,
+                }
+            }
+            Err(problem) => {
+                self.answers_since = None;
+                self.problem = problem;
+                self.judge_time(new)
+            }
+        }
+    }
+
+    /// How long to wait before the next look: hardly at all while an app that
+    /// boots quickly may come up, longer for one that takes its time.
+    pub fn pause(&self, new: &Value) -> Duration {
+        if self.answers_since.is_some() {
+            return Duration::from_millis(250);
+        }
+        match age(new) {
+            age if age < Duration::from_secs(5) => Duration::from_millis(5),
+            age if age < Duration::from_secs(20) => Duration::from_millis(50),
+            _ => Duration::from_millis(250),
+        }
+    }
+
+    fn judge_time(&self, new: &Value) -> Verdict {
+        let limit = Duration::from_secs(self.limits.timeout_seconds);
+        match age(new) > limit {
+            true => Verdict::Failed(format!(
+                "the new version was not ready within {} s: {}",
+                limit.as_secs(),
+                self.problem
+            )),
+            false => Verdict::Pending,
+        }
+    }
+
+    /// `Ok` if every question is answered well; otherwise the first that isn't.
+    async fn ask(&mut self, engine: &Engine, new: &Value) -> Result<(), String> {
+        self.ask_directly(new).await?;
+        self.ask_health(engine, new).await?;
+        for published in self.published.iter().filter(|published| published.answers) {
+            for ip in published.host.as_seen_locally() {
+                let at = SocketAddr::new(ip, published.port);
+                let heard = probe::ask(at, self.path()).await;
+                self.judge_visit(published, &heard)
+                    .map_err(|what| format!("on the published port {at}: {what}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_directly(&self, new: &Value) -> Result<(), String> {
+        let (port, expect) = match &self.member.probe {
+            Probe::Running => return Ok(()),
+            Probe::Http { port, expect, .. } => (*port, Some(*expect)),
+            Probe::Auto { port } => (*port, None),
+            Probe::Tcp { port } => (*port, None),
+        };
+        let tcp_only = matches!(self.member.probe, Probe::Tcp { .. });
+        let mut last = format!("port {port} cannot be reached");
+        for ip in addresses(new) {
+            let heard = probe::ask(SocketAddr::new(ip, port), self.path()).await;
+            match judge(&heard, expect, tcp_only) {
+                Ok(()) => return Ok(()),
+                Err(what) => last = format!("port {port}: {what}"),
+            }
+        }
+        // Not every network can be reached from the host, say a macvlan one. Then
+        // the way that visitors take has to do, which is asked next.
+        let reachable = !addresses(new).is_empty();
+        let by_visit = self.published.iter().any(|p| p.answers && p.container_port == port);
+        match reachable || !by_visit {
+            true => Err(last),
+            false => Ok(()),
+        }
+    }
+
+    /// The container's own HEALTHCHECK. The engine runs it first after a whole
+    /// interval (30 s by default), so we run the same command ourselves.
+    async fn ask_health(&mut self, engine: &Engine, new: &Value) -> Result<(), String> {
+        let Some(command) = health_command(new) else { return Ok(()) };
+        if on_host_network(new) {
+            // There it would be answered by our own page.
+            return Ok(());
+        }
+        let status = new.pointer("/State/Health/Status").and_then(Value::as_str);
+        if status == Some("healthy") || (self.health.passed && status == Some("starting")) {
+            return Ok(());
+        }
+        let pause = HEALTH_COMMAND_PAUSES[(self.health.runs / 10).min(2)];
+        if self.health.last.is_some_and(|last| last.elapsed() < pause) {
+            return match self.health.passed {
+                true => Ok(()),
+                false => Err(self.problem.clone()),
+            };
+        }
+        let id = new["Id"].as_str().unwrap_or_default();
+        let code = engine.exec(id, &command, health_limit(new)).await;
+        self.health.runs += 1;
+        self.health.last = Some(Instant::now());
+        self.health.passed = matches!(code, Ok(0));
+        match code {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(format!("its health check fails with exit code {code}")),
+            Err(error) => Err(format!("its health check cannot be run: {error}")),
+        }
+    }
+
+    fn judge_visit(&self, published: &Published, heard: &Heard) -> Result<(), String> {
+        let asked = match &self.member.probe {
+            Probe::Http { port, expect, .. } if *port == published.container_port => Some(*expect),
+            _ => Some(ExpectedStatus::Any),
+        };
+        match heard {
+            // The engine's proxy accepts while nothing listens inside.
+            Heard::Closed => Err("the connection is closed without an answer".to_owned()),
+            heard => judge(heard, asked, false),
+        }
+    }
+
+    fn path(&self) -> &str {
+        match &self.member.probe {
+            Probe::Http { path, .. } => path,
+            _ => "/",
+        }
+    }
+}
+
+fn judge(heard: &Heard, expect: Option<ExpectedStatus>, tcp_only: bool) -> Result<(), String> {
+    match heard {
+        Heard::Http { page: true, .. } => Err("our own page answers".to_owned()),
+        Heard::Http { .. } if tcp_only => Ok(()),
+        Heard::Http { status, .. } => {
+            match expect.unwrap_or(ExpectedStatus::Below500).accepts(*status) {
+                true => Ok(()),
+                false => Err(format!("it answers with status {status}")),
+            }
+        }
+        Heard::Other | Heard::Silence | Heard::Closed => Ok(()),
+        Heard::Nothing(what) => Err(what.clone()),
+    }
+}
+
+/// Whether the restored old container answers anywhere, as far as can be told.
+pub async fn old_answers(member: &Member, old: &Value) -> bool {
+    let (Probe::Http { port, .. } | Probe::Auto { port } | Probe::Tcp { port }) = &member.probe
+    else {
+        return true;
+    };
+    let addresses = addresses(old);
+    for ip in &addresses {
+        let heard = probe::ask(SocketAddr::new(*ip, *port), "/").await;
+        if !matches!(heard, Heard::Nothing(_) | Heard::Http { page: true, .. }) {
+            return true;
+        }
+    }
+    addresses.is_empty()
+}
+
+/// Addresses under which the host reaches the container.
+pub fn addresses(inspect: &Value) -> Vec<IpAddr> {
+    if on_host_network(inspect) {
+        return vec![Ipv4Addr::LOCALHOST.into()];
+    }
+    let Some(networks) = inspect["NetworkSettings"]["Networks"].as_object() else {
+        return Vec::new();
+    };
+    let ips = networks.values().flat_map(|n| [&n["IPAddress"], &n["GlobalIPv6Address"]]);
+    let mut ips: Vec<IpAddr> =
+        ips.filter_map(Value::as_str).filter_map(|ip| ip.parse().ok()).collect();
+    ips.sort_by_key(IpAddr::is_ipv6);
+    ips
+}
+
+/// Whether the container shares the host's network.
+pub fn on_host_network(inspect: &Value) -> bool {
+    inspect["HostConfig"]["NetworkMode"] == "host"
+}
+
+/// For how long the container has been running.
+fn age(inspect: &Value) -> Duration {
+    let started = inspect["State"]["StartedAt"].as_str().unwrap_or_default();
+    let Ok(started) = started.parse::<Timestamp>() else { return Duration::ZERO };
+    Timestamp::now().duration_since(started).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// The command of the HEALTHCHECK, ready for an exec.
+fn health_command(inspect: &Value) -> Option<Value> {
+    let test = inspect["Config"]["Healthcheck"]["Test"].as_array()?;
+    let arguments = test.get(1..)?;
+    match test.first()?.as_str()? {
+        "CMD" => Some(Value::from(arguments.to_vec())),
+        "CMD-SHELL" => {
+            let shell = match inspect["Config"]["Shell"].as_array() {
+                Some(shell) if !shell.is_empty() => shell.clone(),
+                _ => vec!["/bin/sh".into(), "-c".into()],
+            };
+            Some(Value::from([shell, arguments.to_vec()].concat()))
+        }
+        _ => None,
+    }
+}
+
+fn health_limit(inspect: &Value) -> Duration {
+    let nanoseconds = inspect["Config"]["Healthcheck"]["Timeout"].as_u64().unwrap_or(0);
+    match nanoseconds {
+        0 => Duration::from_secs(30),
+        n => Duration::from_nanos(n),
+    }
+}

@@ -1,0 +1,120 @@
+//! The ask: everything up to the moment when the helper takes over.
+//!
+//! All that can be refused is refused here, while the app still serves and
+//! nothing has been touched.
+
+mod error;
+mod helper;
+mod image;
+mod leftovers;
+mod planning;
+mod preflight;
+mod socket;
+
+use std::time::Duration;
+
+pub use error::LaunchError;
+pub use helper::{HelperOptions, is_finished};
+pub use image::PullPolicy;
+
+use serde_json::Value;
+
+use crate::engine::{Credentials, Endpoint, Engine, EngineError};
+use crate::events::Event;
+use crate::plan::{ExpectedStatus, HandoverMode, Plan};
+use crate::successor::{Difference, Loss};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Name or id of the container.
+    pub app: String,
+    /// The image that it should run, say `ghcr.io/acme/web:2`.
+    pub image: String,
+    /// When the image is fetched.
+    pub pull: PullPolicy,
+    /// `os/arch`, where it isn't the engine's own.
+    pub platform: Option<String>,
+    /// What opens the registry, where the docker config doesn't say.
+    pub credentials: Option<Credentials>,
+    /// A hand-over to insist on; otherwise the best that is possible.
+    pub handover: Option<HandoverMode>,
+    /// Ports of an app on the host network, on which the page is shown.
+    pub page_ports: Vec<u16>,
+    /// How long the new version may take to become healthy, from its start.
+    pub health_timeout: Duration,
+    /// For how long it must then keep answering before the old version goes.
+    pub stable: Duration,
+    /// What to ask the new version, where the default won't do.
+    pub health: HealthRequest,
+    /// The app's name on the page, instead of the container's.
+    pub title: Option<String>,
+    /// Losses and oddities that the operator accepts, by their code.
+    pub allow: Vec<String>,
+}
+
+/// An HTTP check, by its deviations from the default.
+#[derive(Debug, Clone, Default)]
+pub struct HealthRequest {
+    /// Path and query.
+    pub path: Option<String>,
+    /// Port inside the container.
+    pub port: Option<u16>,
+    /// The only status that counts.
+    pub status: Option<u16>,
+}
+
+impl HealthRequest {
+    fn expect(&self) -> ExpectedStatus {
+        self.status.map_or(ExpectedStatus::Below500, ExpectedStatus::Exactly)
+    }
+}
+
+/// What [`prepare`] found: the plan, and what a person should know before saying yes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The plan.
+    pub plan: Plan,
+    /// How the new container will differ from the old one.
+    pub differences: Vec<Difference>,
+    /// What can't be carried over.
+    pub losses: Vec<Loss>,
+    /// Containers of earlier updates of ours that will be cleared away: name and id.
+    pub leftovers: Vec<(String, String)>,
+}
+
+/// Connects to the engine that the environment names.
+pub async fn connect(host: Option<&Endpoint>) -> Result<Engine, EngineError> {
+    Engine::connect(host.cloned().unwrap_or_else(Endpoint::usual)).await
+}
+
+/// Looks at everything, fetches the image and fixes the plan. Touches nothing.
+pub async fn prepare(
+    engine: &Engine,
+    request: &Request,
+    mut on_event: impl FnMut(Event),
+) -> Result<Prepared, LaunchError> {
+    let found = preflight::look(engine, request).await?;
+    let new_image = image::fetch(engine, request, &found, &mut on_event).await?;
+    planning::plan(engine, request, found, new_image).await
+}
+
+/// Starts the helper. From here on it decides; returns its container's id.
+pub async fn launch(
+    engine: &Engine,
+    prepared: Prepared,
+    options: &HelperOptions,
+    mut on_event: impl FnMut(Event),
+) -> Result<(Plan, String), LaunchError> {
+    for (_, id) in &prepared.leftovers {
+        engine.remove(id).await.map_err(LaunchError::engine)?;
+    }
+    let (plan, id) = helper::start(engine, prepared.plan, options).await?;
+    on_event(Event::Launched { helper: plan.helper_name() });
+    Ok((plan, id))
+}
+
+/// Text at a JSON pointer, or nothing.
+fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}

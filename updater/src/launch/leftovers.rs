@@ -1,0 +1,71 @@
+//! What earlier updates left behind: ours is cleared away, somebody else's refuses.
+
+use serde_json::Value;
+
+use super::helper::is_finished;
+use super::{LaunchError, text};
+use crate::engine::Engine;
+use crate::plan::{Plan, helper_name, labels};
+
+/// Finds containers under the names that an update needs: name and id of those
+/// that are ours and done with.
+pub(super) async fn find(
+    engine: &Engine,
+    app: &str,
+    old: &Value,
+) -> Result<Vec<(String, String)>, LaunchError> {
+    let mut ours = Vec::new();
+    let interrupted = || LaunchError::Interrupted { app: app.to_owned() };
+    let taken =
+        |name: &str| LaunchError::NameTaken { app: app.to_owned(), name: name.to_owned() };
+
+    let name = helper_name(app);
+    if let Some(helper) = inspect(engine, &name).await? {
+        if text(&helper, "/Config/Labels/io.changeover.role") != "helper" {
+            return Err(taken(&name));
+        }
+        let status = text(&helper, "/State/Status");
+        if matches!(status, "running" | "restarting") {
+            return Err(LaunchError::AlreadyUnderWay { app: app.to_owned() });
+        }
+        // One that never started has touched nothing; one that has ended says so
+        // by its restart policy. Anything else was killed on the way.
+        if status != "created" && !is_finished(&helper) {
+            return Err(interrupted());
+        }
+        ours.push((name, text(&helper, "/Id").to_owned()));
+    }
+
+    let record = record_of(old);
+    for suffix in ["next", "failed", "old"] {
+        let name = format!("{app}.{suffix}");
+        let Some(found) = inspect(engine, &name).await? else { continue };
+        let is_ours = found["Config"]["Labels"][labels::UPDATE].is_string();
+        match suffix {
+            "old" => {
+                let id = text(&found, "/Id");
+                let parked_by_us =
+                    record.as_ref().is_some_and(|r| r.members.iter().any(|m| m.old.id == id));
+                return Err(if parked_by_us { interrupted() } else { taken(&name) });
+            }
+            _ if !is_ours => return Err(taken(&name)),
+            // A new container that was never started, beside an app that runs:
+            // its helper was removed before it had begun.
+            _ if found["State"]["Running"] == true => return Err(interrupted()),
+            _ => ours.push((name, text(&found, "/Id").to_owned())),
+        }
+    }
+    Ok(ours)
+}
+
+/// The record of the update that made this container, if one of ours did.
+pub(super) fn record_of(container: &Value) -> Option<Plan> {
+    let record = container["Config"]["Labels"][labels::RECORD].as_str()?;
+    serde_json::from_str(record).ok()
+}
+
+async fn inspect(engine: &Engine, name: &str) -> Result<Option<Value>, LaunchError> {
+    let found = engine.container(name).await.map_err(LaunchError::engine)?;
+    // The engine finds containers by a prefix of their id as well.
+    Ok(found.filter(|found| text(found, "/Name").trim_start_matches('/') == name))
+}

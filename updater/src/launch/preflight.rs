@@ -1,0 +1,117 @@
+//! The preflight: is this a container that can be updated, here and now?
+
+use serde_json::Value;
+
+use super::leftovers;
+use super::{LaunchError, Request, text};
+use crate::engine::Engine;
+use crate::plan::labels;
+
+/// Fetching an image with less room than this would risk the app itself.
+const ROOM_MB: u64 = 200;
+
+/// What the preflight looked at, for those who come after it.
+pub(super) struct Found {
+    /// The app's name, whatever it was asked by.
+    pub(super) app: String,
+    /// Inspect of the old container.
+    pub(super) old: Value,
+    /// Inspect of its image, unless somebody has pruned it.
+    pub(super) old_image: Option<Value>,
+    /// `GET /info`.
+    pub(super) info: Value,
+    /// Ours, to be cleared away: name and id.
+    pub(super) leftovers: Vec<(String, String)>,
+}
+
+pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, LaunchError> {
+    let Some(old) = engine.container(&request.app).await.map_err(LaunchError::engine)? else {
+        return Err(no_such_container(engine, &request.app).await?);
+    };
+    let app = text(&old, "/Name").trim_start_matches('/').to_owned();
+    refuse_unsuitable(&app, &old)?;
+    let info = engine.info().await.map_err(LaunchError::engine)?;
+    let leftovers = leftovers::find(engine, &app, &old).await?;
+    refuse_dependants(engine, &app, text(&old, "/Id")).await?;
+    check_room(&info)?;
+    let old_image = engine.image(text(&old, "/Image")).await.map_err(LaunchError::engine)?;
+    Ok(Found { app, old, old_image, info, leftovers })
+}
+
+fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
+    let no = |why: &str, hint: &str| {
+        Err(LaunchError::Unsuitable { app: app.to_owned(), why: why.into(), hint: hint.into() })
+    };
+    let label = |key: &str| old["Config"]["Labels"][key].as_str();
+    let state = text(old, "/State/Status");
+    if label(labels::ROLE).is_some() {
+        return no("it is a helper of ours", "name the app, not its helper");
+    }
+    if label("com.docker.swarm.service.id").is_some() {
+        return no(
+            "it belongs to a swarm service, which would replace it again",
+            "use `docker service update --image …`",
+        );
+    }
+    if old["HostConfig"]["AutoRemove"] == true {
+        return no(
+            "it was made with --rm, so it would be gone for good as soon as it is stopped, and with it the way back",
+            "create it without --rm (with --restart unless-stopped, say), then update it",
+        );
+    }
+    if old["State"]["Paused"] == true {
+        return no("it is paused", "`docker unpause` it, or stop it, first");
+    }
+    if matches!(state, "removing" | "dead") {
+        return no(&format!("it is {state}"), "remove it and create it anew");
+    }
+    Ok(())
+}
+
+/// Containers that live in this one's namespaces would be left on a dead id.
+async fn refuse_dependants(engine: &Engine, app: &str, id: &str) -> Result<(), LaunchError> {
+    let mut names = Vec::new();
+    for summary in engine.containers().await.map_err(LaunchError::engine)? {
+        let mode = text(&summary, "/HostConfig/NetworkMode");
+        let target = mode.strip_prefix("container:").unwrap_or_default();
+        if target == id || target == app {
+            names.push(text(&summary, "/Names/0").trim_start_matches('/').to_owned());
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(LaunchError::Unsuitable {
+        app: app.to_owned(),
+        why: format!("{} would lose the network that it shares with it", names.join(", ")),
+        hint: "this version updates single containers; remove these first and create them again afterwards".into(),
+    })
+}
+
+/// Looks at the engine's disk, where it can be seen from here.
+fn check_room(info: &Value) -> Result<(), LaunchError> {
+    let root = text(info, "/DockerRootDir");
+    // The root of an overlay file system shows the disk that it lies on.
+    let path = if super::socket::in_container() { "/" } else { root };
+    let Ok(disk) = rustix::fs::statvfs(path) else { return Ok(()) };
+    let free = disk.f_bavail * disk.f_frsize / 1_000_000;
+    match free < ROOM_MB {
+        true => Err(LaunchError::NoSpace { free, needed: ROOM_MB, path: root.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+async fn no_such_container(engine: &Engine, app: &str) -> Result<LaunchError, LaunchError> {
+    let mut like = Vec::new();
+    for summary in engine.containers().await.map_err(LaunchError::engine)? {
+        let name = text(&summary, "/Names/0").trim_start_matches('/').to_owned();
+        if name.contains(app) || app.contains(&name) {
+            like.push(format!("`{name}`"));
+        }
+    }
+    let like = match like.is_empty() {
+        true => String::new(),
+        false => format!("; perhaps you mean {}", like.join(" or ")),
+    };
+    Ok(LaunchError::NoSuchContainer { app: app.to_owned(), like })
+}

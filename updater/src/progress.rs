@@ -1,0 +1,122 @@
+//! Telling everybody: events for the one who follows, the status for the page.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::events::Event;
+use crate::page::Page;
+use crate::plan::Plan;
+use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
+use crate::swap::{Direction, Next, Outcome, STEPS};
+
+/// Where progress goes to.
+pub struct Progress {
+    page: Page,
+    begun: Instant,
+    emit: Box<dyn Fn(&Event) + Send>,
+    shown: Option<(Phase, usize)>,
+}
+
+impl Progress {
+    /// `emit` gets every event.
+    pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
+        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None }
+    }
+
+    /// Passes an event on.
+    pub fn emit(&self, event: Event) {
+        (self.emit)(&event);
+    }
+
+    /// Shows on the page what is decided now.
+    pub fn show(&mut self, decided: &Next) {
+        let now = match decided {
+            // Beyond the check the new version serves.
+            Next::Do { direction: Direction::Forward, step, .. } if *step > gate() => {
+                (Phase::Updated, *step)
+            }
+            Next::Do { direction: Direction::Forward, step, .. } => (Phase::Updating, *step),
+            Next::Do { direction: Direction::Back, step, .. } => (Phase::RollingBack, *step),
+            Next::Condemn { .. } => (Phase::RollingBack, STEPS.len() - 1),
+            Next::Finish(_) => return,
+        };
+        if self.shown != Some(now) {
+            self.shown = Some(now);
+            self.publish(now.0, now.1);
+        }
+    }
+
+    /// Shows the end, and says it.
+    pub fn finish(&mut self, outcome: &Outcome) {
+        let (phase, word, reason) = match outcome {
+            Outcome::Updated => (Phase::Updated, "updated", None),
+            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", None),
+            Outcome::Refused { reason } => (Phase::RolledBack, "refused", Some(reason.clone())),
+            Outcome::NeedsAPerson { reason } => {
+                (Phase::NeedsAPerson, "needs-a-person", Some(reason.clone()))
+            }
+        };
+        self.publish(phase, STEPS.len());
+        self.emit(Event::Finished {
+            outcome: word.to_owned(),
+            reason,
+            seconds: self.begun.elapsed().as_secs_f64(),
+        });
+    }
+
+    fn publish(&self, phase: Phase, step: usize) {
+        let mut status = self.page.status();
+        status.phase = phase;
+        status.steps = steps(phase, step);
+        status.elapsed_seconds = self.begun.elapsed().as_secs();
+        status.retry_after_seconds = if phase == Phase::NeedsAPerson { 30 } else { 2 };
+        self.page.publish(status);
+    }
+}
+
+/// The status before anything has happened.
+pub fn initial_status(plan: &Plan) -> Status {
+    Status {
+        schema: SCHEMA,
+        update: plan.update.clone(),
+        title: plan.page.title.clone(),
+        from: plan.page.from.clone(),
+        to: plan.page.to.clone(),
+        phase: Phase::Updating,
+        steps: steps(Phase::Updating, 0),
+        started_at: Timestamp::now().to_string(),
+        elapsed_seconds: 0,
+        retry_after_seconds: 2,
+    }
+}
+
+fn gate() -> usize {
+    STEPS.iter().position(|step| step.key == "gate").unwrap_or(0)
+}
+
+/// The steps as visitors see them: those of the gap, in the direction taken.
+fn steps(phase: Phase, current: usize) -> Vec<StepStatus> {
+    let back = matches!(phase, Phase::RollingBack | Phase::RolledBack | Phase::NeedsAPerson);
+    let mut rows: Vec<usize> = (0..STEPS.len()).filter(|n| STEPS[*n].page).collect();
+    if back {
+        // The gate has nothing to take back; the last thing is that old answers.
+        rows.retain(|n| STEPS[*n].key != "gate");
+        rows.insert(0, STEPS.iter().position(|step| step.key == "serve-old").unwrap_or(0));
+        rows.reverse();
+    }
+    let over = phase.is_over();
+    let state = |n: usize| match (over, back) {
+        (true, _) => StepState::Done,
+        (_, false) if n < current => StepState::Done,
+        (_, true) if n > current => StepState::Done,
+        _ if n == current => StepState::Active,
+        _ => StepState::Waiting,
+    };
+    let row = |n: usize| StepStatus {
+        key: if back { format!("undo-{}", STEPS[n].key) } else { STEPS[n].key.to_owned() },
+        name: if back { STEPS[n].undo_name } else { STEPS[n].name }.to_owned(),
+        state: state(n),
+    };
+    rows.into_iter().map(row).collect()
+}
