@@ -2,6 +2,13 @@
 //! visitors watch a page instead of an error.
 
 pub mod engine;
+pub mod events;
+pub mod gate;
+pub mod handover;
+pub mod launch;
+pub mod page;
 pub mod plan;
+pub mod progress;
 pub mod status;
+pub mod successor;
 pub mod swap;

@@ -1,0 +1,243 @@
+//! The page: what everybody gets on the app's port while neither version can answer.
+//!
+//! [`Page::publish`] says what is going on, [`Page::serve`] answers on a listener;
+//! there may be several. To end it without a lost request:
+//!
+//! 1. Release the port: take the redirect away, or [`Serving::stop`] where the page
+//!    holds the port itself. New connections now reach the app.
+//! 2. Publish [`Phase::Updated`](crate::status::Phase::Updated) or the like. Event streams get
+//!    it and end; open pages go over to the app.
+//! 3. [`Page::drained`], then stop and leave.
+//!
+//! Publishing before the release works as well, but then every open page asks us
+//! once more. Nothing here knows about the engine or the plan, and everything
+//! that leaves is in [`Status`].
+
+mod answer;
+mod connection;
+mod document;
+mod events;
+mod rendered;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::connection::Limits;
+use self::rendered::Rendered;
+use crate::status::Status;
+
+/// The page. Clones are the same page.
+#[derive(Clone)]
+pub struct Page {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    published: watch::Sender<Published>,
+    rendered: Mutex<Option<Arc<Rendered>>>,
+    limits: Limits,
+    room: Arc<Semaphore>,
+    room_for_streams: Arc<Semaphore>,
+    open: watch::Sender<usize>,
+}
+
+/// A status and when it was true.
+struct Published {
+    status: Status,
+    at: Instant,
+}
+
+impl Page {
+    /// A page that shows this status. It isn't served yet.
+    pub fn new(status: Status) -> Page {
+        Page::with_limits(status, Limits::default())
+    }
+
+    fn with_limits(status: Status, limits: Limits) -> Page {
+        Page {
+            shared: Arc::new(Shared {
+                published: watch::Sender::new(Published {
+                    status,
+                    at: Instant::now(),
+                }),
+                rendered: Mutex::new(None),
+                room: Arc::new(Semaphore::new(limits.connections)),
+                room_for_streams: Arc::new(Semaphore::new(limits.streams)),
+                open: watch::Sender::new(0),
+                limits,
+            }),
+        }
+    }
+
+    /// Shows another status from now on. Whoever watches sees it at once.
+    pub fn publish(&self, status: Status) {
+        self.shared.published.send_replace(Published {
+            status,
+            at: Instant::now(),
+        });
+    }
+
+    /// What the page says now. Time passes in it between two publications.
+    pub fn status(&self) -> Status {
+        self.shared.published.borrow().now()
+    }
+
+    /// Answers on this listener until it is told to stop. Needs a tokio runtime.
+    pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = TcpListener::from_std(listener)?;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(self.clone().accept(listener, stopped));
+        Ok(Serving {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    /// How many connections are open now, over all listeners.
+    pub fn connections(&self) -> usize {
+        *self.shared.open.borrow()
+    }
+
+    /// Waits until every visitor has had an answer and is gone, at most `limit`.
+    /// Says whether they are.
+    pub async fn drained(&self, limit: Duration) -> bool {
+        // A handshake that is under way is a connection a moment later.
+        const QUIET: Duration = Duration::from_millis(200);
+        let mut open = self.shared.open.subscribe();
+        let quiet = async {
+            loop {
+                let _ = open.wait_for(|open| *open == 0).await;
+                if timeout(QUIET, open.changed()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(limit, quiet).await.is_ok()
+    }
+
+    async fn accept(self, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let accepted = async {
+                let room = self.shared.room.clone().acquire_owned().await;
+                (listener.accept().await, room.ok())
+            };
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                (stream, room) = accepted => match stream {
+                    Ok((stream, _)) => self.receive(stream, room),
+                    // Out of descriptors, most likely: those who are here leave soon.
+                    Err(_) => sleep(Duration::from_millis(20)).await,
+                },
+            }
+        }
+        // The kernel has let these in already; closing the listener would reset them.
+        if let Ok(listener) = listener.into_std() {
+            while let Ok((stream, _)) = listener.accept() {
+                let nonblocking = stream.set_nonblocking(true);
+                if let Ok(stream) = nonblocking.and_then(|()| TcpStream::from_std(stream)) {
+                    self.receive(stream, None);
+                }
+            }
+        }
+    }
+
+    fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
+        let open = Open::new(self);
+        tokio::spawn(async move {
+            connection::serve(&open.0, stream).await;
+            drop(room);
+        });
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    fn watch(&self) -> watch::Receiver<Published> {
+        self.shared.published.subscribe()
+    }
+
+    fn permit_for_a_stream(&self) -> Option<OwnedSemaphorePermit> {
+        self.shared
+            .room_for_streams
+            .clone()
+            .try_acquire_owned()
+            .ok()
+    }
+
+    fn rendered(&self) -> Arc<Rendered> {
+        let status = self.status();
+        let mut kept = self
+            .shared
+            .rendered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(rendered) if rendered.status == status => rendered.clone(),
+            _ => kept.insert(Arc::new(Rendered::new(status))).clone(),
+        }
+    }
+}
+
+impl Published {
+    fn now(&self) -> Status {
+        let mut status = self.status.clone();
+        if !status.phase.is_over() {
+            status.elapsed_seconds += self.at.elapsed().as_secs();
+        }
+        status
+    }
+}
+
+/// A listener on which the page answers. Dropping it stops it too.
+pub struct Serving {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the listener; when this returns the port is free. Whoever got
+    /// through still gets an answer, for which [`Page::drained`] waits.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Page);
+
+impl Open {
+    fn new(page: &Page) -> Open {
+        page.shared.open.send_modify(|open| *open += 1);
+        Open(page.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.shared.open.send_modify(|open| *open -= 1);
+    }
+}
+
+#[cfg(test)]
+use tests::sample;

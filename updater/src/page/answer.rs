@@ -1,0 +1,233 @@
+//! One request in, one answer out.
+//!
+//! Every path and method gets 503, so that nobody takes the page for the app:
+//! no monitor, crawler, cache or API client. Only our own two addresses under
+//! `/.changeover/` answer 200.
+//!
+//! Who gets what:
+//!
+//! - HTML: whoever names `text/html` in `Accept`, unless a script asked. A script
+//!   would put the document into a page of the app, under another policy.
+//! - `application/problem+json` (RFC 9457): scripts (`Sec-Fetch-Dest: empty`,
+//!   `X-Requested-With`), whoever names JSON, whoever sends JSON
+//!   without naming a type, as API clients do.
+//! - One line of plain text: everybody else, `curl` and images alike.
+
+use std::convert::Infallible;
+
+use super::{Page, document, events};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+/// Where scripts ask how far it is.
+pub(super) const STATUS: &str = "/.changeover/status";
+/// Where scripts are told.
+pub(super) const EVENTS: &str = "/.changeover/events";
+
+/// On everything that comes from us: who sees it has not reached the app.
+pub(super) const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
+
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The answer, and whether it is a stream that goes on.
+pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, bool) {
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (mut response, goes_on) = match request.uri().path() {
+        STATUS if reading => (status(page), false),
+        EVENTS if request.method() == Method::GET => match events::stream(page) {
+            Some(body) => (with(StatusCode::OK, "text/event-stream", body), true),
+            None => (refusal(page, Kind::Text, reading), false),
+        },
+        _ => (refusal(page, Kind::wanted_by(request), reading), false),
+    };
+    let rendered = page.rendered();
+    let headers = response.headers_mut();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    set(CACHE_CONTROL, "no-store");
+    // Who stayed on this connection would stay on the page after the switch.
+    set(CONNECTION, "close");
+    set(
+        VARY,
+        "Accept, Content-Type, Sec-Fetch-Dest, X-Requested-With",
+    );
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(REFERRER_POLICY, "same-origin");
+    set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
+    set(CONTENT_SECURITY_POLICY, document::security_policy());
+    if goes_on {
+        // A proxy that collects the stream first would make it useless.
+        set(HeaderName::from_static("x-accel-buffering"), "no");
+    } else {
+        headers.insert(RETRY_AFTER, rendered.retry_after.into());
+    }
+    headers.insert(X_CHANGEOVER, rendered.update.clone());
+    (response, goes_on)
+}
+
+fn status(page: &Page) -> Response<Body> {
+    with(
+        StatusCode::OK,
+        "application/json",
+        full(page.rendered().json.clone()),
+    )
+}
+
+fn refusal(page: &Page, kind: Kind, reading: bool) -> Response<Body> {
+    let rendered = page.rendered();
+    let (kind, body) = match kind {
+        Kind::Html => ("text/html; charset=utf-8", rendered.html(!reading)),
+        Kind::Json => ("application/problem+json", rendered.problem.clone()),
+        Kind::Text => ("text/plain; charset=utf-8", rendered.text.clone()),
+    };
+    with(StatusCode::SERVICE_UNAVAILABLE, kind, full(body))
+}
+
+fn with(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).boxed_unsync()
+}
+
+/// What somebody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Html,
+    Json,
+    Text,
+}
+
+impl Kind {
+    fn wanted_by<B>(request: &Request<B>) -> Kind {
+        let headers = request.headers();
+        let is_script = headers.contains_key(X_REQUESTED_WITH)
+            || headers
+                .get(SEC_FETCH_DEST)
+                .is_some_and(|dest| dest == "empty");
+        if is_script {
+            return Kind::Json;
+        }
+        let (html, json) = (
+            preference(headers, |range| {
+                matches!(range, "text/html" | "application/xhtml+xml")
+            }),
+            preference(headers, |range| {
+                range.starts_with("application/") && range.ends_with("json")
+            }),
+        );
+        let sends_data = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            let kind = kind.as_bytes();
+            kind.starts_with(b"application/") && kind.windows(4).any(|part| part == b"json")
+        });
+        if html > 0 && html >= json {
+            Kind::Html
+        } else if json > 0 || sends_data {
+            Kind::Json
+        } else {
+            Kind::Text
+        }
+    }
+}
+
+/// How much the client wants one of these types, in thousandths; 0 is not at all.
+/// Wildcards don't count: `*/*` is what those say who haven't thought about it.
+fn preference(headers: &HeaderMap, is_one: impl Fn(&str) -> bool) -> u16 {
+    let ranges = headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    ranges
+        .flat_map(|value| value.split(','))
+        .filter_map(|entry| {
+            let mut parts = entry.split(';').map(str::trim);
+            let range = parts.next().unwrap_or_default().to_ascii_lowercase();
+            is_one(&range).then(|| {
+                let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+                (weight.unwrap_or(1.0).clamp(0.0, 1.0) * 1000.0) as u16
+            })
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_gets_what_they_can_read() {
+        let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+        for (headers, wanted) in [
+            (&[][..], Kind::Text),
+            (&[("accept", "*/*")], Kind::Text),
+            (&[("accept", chrome)], Kind::Html),
+            (
+                &[("accept", chrome), ("sec-fetch-dest", "document")],
+                Kind::Html,
+            ),
+            (
+                &[("accept", chrome), ("sec-fetch-dest", "iframe")],
+                Kind::Html,
+            ),
+            (
+                &[("accept", chrome), ("sec-fetch-dest", "empty")],
+                Kind::Json,
+            ),
+            (
+                &[("accept", chrome), ("x-requested-with", "XMLHttpRequest")],
+                Kind::Json,
+            ),
+            (&[("accept", "image/avif,image/webp,*/*;q=0.8")], Kind::Text),
+            (
+                &[("accept", "application/json, text/plain, */*")],
+                Kind::Json,
+            ),
+            (&[("accept", "application/vnd.api+json")], Kind::Json),
+            (&[("accept", "application/problem+json")], Kind::Json),
+            (
+                &[("accept", "application/json, text/html;q=0.5")],
+                Kind::Json,
+            ),
+            (
+                &[("accept", "application/json;q=0.5, TEXT/HTML")],
+                Kind::Html,
+            ),
+            (&[("accept", "text/html;q=0")], Kind::Text),
+            (
+                &[("accept", "*/*"), ("content-type", "application/json")],
+                Kind::Json,
+            ),
+            (
+                &[
+                    ("accept", "text/html"),
+                    ("content-type", "application/json"),
+                ],
+                Kind::Html,
+            ),
+            (&[("accept", "text/event-stream")], Kind::Text),
+            (&[("content-type", "application/grpc")], Kind::Text),
+        ] {
+            let mut request = Request::builder();
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(()).expect("a request");
+            assert_eq!(Kind::wanted_by(&request), wanted, "{headers:?}");
+        }
+    }
+}

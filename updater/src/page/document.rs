@@ -1,0 +1,380 @@
+//! What the page says: one HTML document with everything in it.
+//!
+//! One document, one request: anything fetched a moment later from the app's
+//! port may be answered by the app already. The assets are `maintenance-ui/` as
+//! they are, without a build step; their hashes make the content security policy.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::status::{Phase, Status, StepState, StepStatus};
+
+/// After this many seconds the page says that it is taking long.
+const SLOW_SECONDS: u64 = 60;
+
+/// Renders the page. `sent` says that it answers something the visitor sent,
+/// a form say, which is lost.
+pub(super) fn html(status: &Status, sent: bool) -> String {
+    let assets = &*ASSETS;
+    let say = |key: &str| escape(&say(key, status)).into_owned();
+    let phase = word(status.phase);
+    let (done, total) = progress(status);
+    let under_way = matches!(status.phase, Phase::Updating | Phase::RollingBack);
+    let slow = under_way && status.elapsed_seconds > SLOW_SECONDS;
+    // "latest → latest" would say nothing.
+    let versions = status.from != status.to && !status.from.is_empty() && !status.to.is_empty();
+
+    fill(&assets.template, |name| {
+        Some(match name {
+            "lang" | "dir" | "progress" => say(name),
+            "phase" => phase.into(),
+            "title" => say(&format!("title.{phase}")),
+            "lead" => say(&format!("lead.{phase}")),
+            "favicon" => assets.favicon.clone(),
+            "retry" => status.retry_after_seconds.max(1).to_string(),
+            "from" => escape(&status.from).into_owned(),
+            "to" => escape(&status.to).into_owned(),
+            "from.label" => say("from"),
+            "to.label" => say("to"),
+            "versions.hidden" => hidden_unless(versions),
+            "segments" => segments(&status.steps),
+            "steps" => status.steps.iter().map(|step| item(step, status)).collect(),
+            "steps.done" => done.to_string(),
+            "steps.total" => total.to_string(),
+            "step" => escape(&current_step(status)).into_owned(),
+            "sent" => say("note.sent"),
+            "sent.hidden" => hidden_unless(sent),
+            "slow" => say("note.slow"),
+            "slow.hidden" => hidden_unless(slow),
+            "unreachable" => say("note.unreachable"),
+            "go" => say(if status.phase == Phase::NeedsAPerson {
+                "go.try"
+            } else {
+                "go"
+            }),
+            "go.hidden" => hidden_unless(status.phase.is_over()),
+            "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
+            "strings" => data_block(&assets.strings_json),
+            "css" => assets.css.clone(),
+            "js" => assets.js.clone(),
+            _ => return None,
+        })
+    })
+}
+
+/// The same in one line, for those who read neither HTML nor JSON.
+pub(super) fn plain(status: &Status) -> String {
+    say(&format!("plain.{}", word(status.phase)), status)
+}
+
+/// What the document may do: its own style, its own script, and asking the
+/// address it came from. Framing stays allowed: an app that lives in a frame
+/// would otherwise stay blank there, and there is nothing to click on.
+pub(super) fn security_policy() -> &'static str {
+    &ASSETS.policy
+}
+
+/// The phase as it is written in JSON, string keys and style sheets.
+pub(super) fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Updating => "updating",
+        Phase::RollingBack => "rolling-back",
+        Phase::Updated => "updated",
+        Phase::RolledBack => "rolled-back",
+        Phase::NeedsAPerson => "needs-a-person",
+    }
+}
+
+fn say(key: &str, status: &Status) -> String {
+    fill_words(text(key).unwrap_or_default(), |name| match name {
+        "app" => Some(status.title.clone()),
+        "seconds" => Some(status.retry_after_seconds.max(1).to_string()),
+        _ => None,
+    })
+}
+
+fn text(key: &str) -> Option<&'static str> {
+    ASSETS.strings.get(key).map(String::as_str)
+}
+
+fn step_name(step: &StepStatus) -> &str {
+    text(&format!("step.{}", step.key)).unwrap_or(&step.name)
+}
+
+fn progress(status: &Status) -> (usize, usize) {
+    let done = status
+        .steps
+        .iter()
+        .filter(|step| step.state == StepState::Done)
+        .count();
+    (done, status.steps.len().max(1))
+}
+
+fn current_step(status: &Status) -> String {
+    let active = status
+        .steps
+        .iter()
+        .position(|step| step.state == StepState::Active);
+    let Some(index) = active else {
+        return String::new();
+    };
+    fill_words(
+        text("progress.step").unwrap_or_default(),
+        |name| match name {
+            "step" => Some((index + 1).to_string()),
+            "steps" => Some(status.steps.len().to_string()),
+            "name" => Some(step_name(&status.steps[index]).to_owned()),
+            _ => None,
+        },
+    )
+}
+
+fn state_word(state: StepState) -> &'static str {
+    match state {
+        StepState::Waiting => "waiting",
+        StepState::Active => "active",
+        StepState::Done => "done",
+    }
+}
+
+fn segments(steps: &[StepStatus]) -> String {
+    steps
+        .iter()
+        .map(|step| format!("<i data-state=\"{}\"></i>", state_word(step.state)))
+        .collect()
+}
+
+fn item(step: &StepStatus, status: &Status) -> String {
+    let state = state_word(step.state);
+    let current = if step.state == StepState::Active {
+        " aria-current=\"step\""
+    } else {
+        ""
+    };
+    format!(
+        "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
+        escape(step_name(step)),
+        escape(&say(&format!("state.{state}"), status)),
+    )
+}
+
+fn hidden_unless(shown: bool) -> String {
+    if shown {
+        String::new()
+    } else {
+        " hidden".into()
+    }
+}
+
+/// Makes text harmless in HTML, between tags and in double quotes.
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\'']) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe.into()
+}
+
+/// Makes JSON harmless inside `<script type="application/json">`, where no
+/// entity is read but `</script>` and `<!--` are.
+fn data_block(json: &str) -> String {
+    json.replace('<', "\\u003c")
+}
+
+/// Fills `{{name}}` in the template. What is filled in is not read again, so a
+/// title may hold braces.
+fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    fill_between(template, "{{", "}}", value)
+}
+
+/// Fills `{name}` in a sentence.
+fn fill_words(sentence: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    fill_between(sentence, "{", "}", value)
+}
+
+fn fill_between(
+    template: &str,
+    open: &str,
+    close: &str,
+    value: impl Fn(&str) -> Option<String>,
+) -> String {
+    let mut filled = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once(open) {
+        filled.push_str(before);
+        let Some((name, after)) = after.split_once(close) else {
+            filled.push_str(open);
+            rest = after;
+            continue;
+        };
+        filled.push_str(&value(name).unwrap_or_default());
+        rest = after;
+    }
+    filled + rest
+}
+
+#[derive(RustEmbed)]
+#[folder = "../maintenance-ui"]
+struct Files;
+
+struct Assets {
+    template: String,
+    css: String,
+    js: String,
+    favicon: String,
+    strings: BTreeMap<String, String>,
+    strings_json: String,
+    policy: String,
+}
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let (css, js) = (file("page.css"), file("page.js"));
+    let strings: BTreeMap<String, String> =
+        serde_json::from_slice(&file("strings.en.json").data).expect("the strings are JSON");
+    Assets {
+        policy: format!(
+            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'",
+            hash(&js),
+            hash(&css)
+        ),
+        favicon: format!(
+            "data:image/svg+xml;base64,{}",
+            BASE64.encode(file("favicon.svg").data)
+        ),
+        template: as_text(&file("index.html")),
+        css: as_text(&css),
+        js: as_text(&js),
+        strings_json: serde_json::to_string(&strings).unwrap_or_default(),
+        strings,
+    }
+});
+
+fn file(name: &str) -> EmbeddedFile {
+    Files::get(name).expect("the asset is compiled in")
+}
+
+fn as_text(file: &EmbeddedFile) -> String {
+    String::from_utf8_lossy(&file.data).into_owned()
+}
+
+fn hash(file: &EmbeddedFile) -> String {
+    format!("sha256-{}", BASE64.encode(file.metadata.sha256_hash()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::sample;
+
+    #[test]
+    fn a_hostile_title_stays_text() {
+        let mut status = sample(Phase::Updating);
+        status.title = "</title><script>alert(1)</script>{{js}}{app}\"'&".into();
+        status.from = "<b>1</b>".into();
+        status.steps[0].key = "unknown".into();
+        status.steps[0].name = "<img src=x onerror=alert(1)>".into();
+        let html = html(&status, false);
+        assert!(!html.contains("<script>alert"));
+        assert!(!html.contains("<b>1</b>"));
+        assert!(!html.contains("<img"));
+        assert!(html.contains(
+            "<h1 id=\"title\">&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;\
+             {{js}}{app}&quot;&#39;&amp; is being updated</h1>"
+        ));
+        assert_eq!(html.matches("</script>").count(), 3);
+    }
+
+    #[test]
+    fn every_place_in_the_template_is_filled_in_every_phase() {
+        for phase in PHASES {
+            for sent in [false, true] {
+                let html = html(&sample(phase), sent);
+                let (body, _) = html.split_once("<script").expect("there is a script");
+                let (head, rest) = body.split_once("<style>").expect("there is a style sheet");
+                let (_, main) = rest.split_once("</style>").expect("it ends");
+                assert!(
+                    !head.contains("{{") && !main.contains('{'),
+                    "{phase:?}: {main}"
+                );
+                assert!(!head.contains("<title></title>") && !main.contains("></h1>"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_phase_has_its_words() {
+        for phase in PHASES {
+            for kind in ["title", "lead", "plain"] {
+                assert!(
+                    text(&format!("{kind}.{}", word(phase))).is_some(),
+                    "{kind} {phase:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_phase_is_written_as_in_json() {
+        for phase in PHASES {
+            assert_eq!(serde_json::json!(phase), word(phase));
+        }
+    }
+
+    #[test]
+    fn the_policy_has_the_hashes_of_what_is_in_the_document() {
+        let html = html(&sample(Phase::Updating), false);
+        assert!(html.contains(&format!("<style>{}</style>", as_text(&file("page.css")))));
+        assert!(html.contains(&format!("<script>{}</script>", as_text(&file("page.js")))));
+        // An inline style attribute would be refused by the policy.
+        assert!(!html.contains(" style=") && !html.contains("onclick"));
+        assert_eq!(security_policy().matches("sha256-").count(), 2);
+    }
+
+    #[test]
+    fn the_document_asks_nobody_else_for_anything() {
+        let html = html(&sample(Phase::Updating), false);
+        assert!(!html.contains("src=\"") && !html.contains("url(") && !html.contains("@import"));
+        assert_eq!(html.matches("://").count(), 0);
+    }
+
+    #[test]
+    fn equal_versions_are_not_shown() {
+        let mut status = sample(Phase::Updating);
+        assert!(html(&status, false).contains("<dl id=\"versions\">"));
+        status.from = status.to.clone();
+        assert!(html(&status, false).contains("<dl id=\"versions\" hidden>"));
+    }
+
+    #[test]
+    fn a_long_update_and_a_lost_form_are_owned_up_to() {
+        let mut status = sample(Phase::Updating);
+        status.elapsed_seconds = SLOW_SECONDS + 1;
+        let html = html(&status, true);
+        assert!(html.contains("<p id=\"slow\" class=\"note\">"));
+        assert!(html.contains("<p id=\"sent\" class=\"note\">"));
+    }
+
+    const PHASES: [Phase; 5] = [
+        Phase::Updating,
+        Phase::RollingBack,
+        Phase::Updated,
+        Phase::RolledBack,
+        Phase::NeedsAPerson,
+    ];
+}

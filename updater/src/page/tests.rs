@@ -1,0 +1,626 @@
+//! The page over real sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Limits, Page, Serving};
+use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
+
+#[tokio::test]
+async fn every_path_and_method_is_503_and_says_that_it_is_us() {
+    let (_page, serving) = serve();
+    for method in [
+        "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
+    ] {
+        for path in [
+            "/",
+            "/deep/link?with=query",
+            "/.changeover/",
+            "/%00%ff",
+            "*",
+        ] {
+            let answer = ask(
+                &serving,
+                &format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"),
+            )
+            .await;
+            assert_eq!(answer.status, 503, "{method} {path}");
+            for (name, value) in [
+                ("retry-after", "5"),
+                ("cache-control", "no-store"),
+                ("x-changeover", "0195f3c2"),
+                ("connection", "close"),
+                ("x-content-type-options", "nosniff"),
+                ("x-robots-tag", "noindex, nofollow"),
+                ("referrer-policy", "same-origin"),
+            ] {
+                assert_eq!(answer.header(name), Some(value), "{method} {path}");
+            }
+            assert!(
+                answer
+                    .header("vary")
+                    .is_some_and(|vary| vary.contains("Accept"))
+            );
+            let policy = answer.header("content-security-policy").unwrap_or_default();
+            assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn our_own_addresses_answer_only_to_those_who_read() {
+    let (_page, serving) = serve();
+    for path in ["/.changeover/status", "/.changeover/events"] {
+        let answer = ask(
+            &serving,
+            &format!("POST {path} HTTP/1.1\r\nhost: a\r\n\r\n"),
+        )
+        .await;
+        assert_eq!(answer.status, 503, "{path}");
+    }
+    let answer = ask(
+        &serving,
+        "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n",
+    )
+    .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("x-changeover"), Some("0195f3c2"));
+    let status: Status = serde_json::from_str(&answer.body).expect("a status");
+    assert_eq!(status, sample(Phase::Updating));
+}
+
+#[tokio::test]
+async fn browsers_get_html_programs_get_a_problem_and_curl_gets_a_line() {
+    let (_page, serving) = serve();
+    let get = |accept: &str| format!("GET /x HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n");
+
+    let html = ask(&serving, &get("text/html,*/*;q=0.8")).await;
+    assert_eq!(
+        html.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(html.body.starts_with("<!doctype html>"));
+    assert!(html.body.contains("Acme Wiki is being updated"));
+    assert!(html.body.contains("id=\"sent\" class=\"note\" hidden"));
+
+    let problem = ask(&serving, &get("application/json")).await;
+    assert_eq!(
+        problem.header("content-type"),
+        Some("application/problem+json")
+    );
+    let body: Value = serde_json::from_str(&problem.body).expect("JSON");
+    assert_eq!(body["status"], 503);
+    assert_eq!(body["type"], "about:blank");
+    assert_eq!(body["title"], "Service Unavailable");
+    assert_eq!(
+        body["detail"],
+        "Acme Wiki is being updated. Try again in 5 seconds."
+    );
+    assert_eq!(body["changeover"]["phase"], "updating");
+
+    let text = ask(&serving, &get("*/*")).await;
+    assert_eq!(
+        text.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    assert_eq!(
+        text.body,
+        "Acme Wiki is being updated. Try again in 5 seconds.\n"
+    );
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let (_page, serving) = serve();
+    for path in ["/", "/.changeover/status"] {
+        let rest = format!("{path} HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n");
+        let get = ask(&serving, &format!("GET {rest}")).await;
+        let head = ask(&serving, &format!("HEAD {rest}")).await;
+        assert_eq!(head.status, get.status);
+        assert_eq!(head.header("content-type"), get.header("content-type"));
+        assert_eq!(
+            head.header("content-length"),
+            Some(get.body.len().to_string().as_str())
+        );
+        assert_eq!(head.body, "");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_is_refused_in_plain_http() {
+    let (_page, serving) = serve();
+    let answer = ask(
+        &serving,
+        "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(answer.header("upgrade"), None);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_lot_gets_the_answer_and_no_reset() {
+    let (_page, serving) = serve();
+    let mut stream = connect(&serving).await;
+    let size = 32 << 20;
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: a\r\naccept: text/html\r\ncontent-length: {size}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    // As a browser does it: everything out before anything is read.
+    let chunk = vec![b'x'; 1 << 16];
+    for _ in 0..size / chunk.len() {
+        stream.write_all(&chunk).await.expect("it is taken");
+    }
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.ends_with("</html>\n"));
+    assert!(
+        answer
+            .body
+            .contains("id=\"sent\" class=\"note\">What you just sent")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_spared_the_trouble() {
+    let (_page, serving) = serve();
+    let answer = ask(
+        &serving,
+        "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1000000\r\n\r\n",
+    )
+    .await;
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_first_gets_the_answer() {
+    let (_page, serving) = serve();
+    let mut stream = connect(&serving).await;
+    stream
+        .write_all(b"GET / HTTP/1.0\r\n\r\n")
+        .await
+        .expect("sent");
+    stream.shutdown().await.expect("half closed");
+    assert_eq!(Answer::read(&mut stream).await.status, 503);
+}
+
+#[tokio::test]
+async fn of_several_requests_in_a_row_the_first_is_answered() {
+    let (_page, serving) = serve();
+    let answer = ask(&serving, &"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500)).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body.matches("HTTP/1.1").count(), 0);
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_and_the_next_visitor_served() {
+    let (page, serving) = serve();
+    for nonsense in [
+        "\r\n\r\nnonsense\r\n\r\n",
+        "GET\0/ HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let got = exchange(&serving, nonsense.as_bytes()).await;
+        assert!(
+            got.is_empty() || got.starts_with(b"HTTP/1.1 400"),
+            "{nonsense:?}"
+        );
+    }
+    let huge = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+    assert!(
+        exchange(&serving, huge.as_bytes())
+            .await
+            .starts_with(b"HTTP/1.1 431")
+    );
+    assert_eq!(
+        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .status,
+        503
+    );
+    assert!(page.drained(SOON).await);
+}
+
+#[tokio::test]
+async fn a_browser_with_many_cookies_still_gets_the_page() {
+    let (_page, serving) = serve();
+    let cookie = "x".repeat(4000);
+    let cookies = format!("cookie: a={cookie}\r\n").repeat(8);
+    let answer = ask(
+        &serving,
+        &format!("GET / HTTP/1.1\r\nhost: a\r\n{cookies}\r\n"),
+    )
+    .await;
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
+async fn a_tls_client_gets_a_clean_end() {
+    let (_page, serving) = serve();
+    let hello = [&[0x16, 3, 1, 2, 0, 1][..], &[0; 512]].concat();
+    assert_eq!(exchange(&serving, &hello).await, b"");
+}
+
+#[tokio::test]
+async fn a_client_that_dawdles_over_its_request_is_cut() {
+    let limits = Limits {
+        head: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let (page, serving) = serve_within(limits);
+    let mut silent = connect(&serving).await;
+    let mut slow = connect(&serving).await;
+    slow.write_all(b"GET / HTTP/1.1\r\nhost:")
+        .await
+        .expect("sent");
+    for stream in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        let _ = timeout(SOON, stream.read_to_end(&mut rest))
+            .await
+            .expect("it is closed");
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"));
+    }
+    drop((silent, slow));
+    assert!(page.drained(SOON).await);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_given_up() {
+    let limits = Limits {
+        stall: Duration::from_millis(300),
+        linger_silence: Duration::from_millis(300),
+        answer: Duration::from_millis(600),
+        ..Limits::default()
+    };
+    let (page, serving) = serve_within(limits);
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(1024).expect("a small buffer");
+    let mut stream = socket.connect(serving.address()).await.expect("connected");
+    let request = "GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    assert!(page.drained(SOON).await);
+}
+
+#[tokio::test]
+async fn a_stream_tells_each_change_and_ends_with_the_update() {
+    let (page, serving) = serve();
+    let mut events = Events::open(&serving).await;
+    assert!(events.head.starts_with("HTTP/1.1 200"));
+    assert!(events.head.contains("content-type: text/event-stream\r\n"));
+    assert!(events.head.contains("cache-control: no-store\r\n"));
+    assert!(events.head.contains("x-changeover: 0195f3c2\r\n"));
+    assert_eq!(events.next_status().await.phase, Phase::Updating);
+
+    let mut status = sample(Phase::Updating);
+    status.steps[1].state = StepState::Done;
+    page.publish(status.clone());
+    assert_eq!(events.next_status().await, status);
+
+    page.publish(sample(Phase::RollingBack));
+    assert_eq!(events.next_status().await.phase, Phase::RollingBack);
+    page.publish(sample(Phase::RolledBack));
+    assert_eq!(events.next_status().await.phase, Phase::RolledBack);
+    assert!(events.ended().await);
+    drop(events);
+    assert!(page.drained(SOON).await);
+}
+
+#[tokio::test]
+async fn a_change_reaches_a_hundred_streams_at_once() {
+    let (page, serving) = serve();
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let mut events = Events::open(&serving).await;
+        events.next_status().await;
+        streams.push(events);
+    }
+    assert_eq!(page.connections(), 100);
+    let published = Instant::now();
+    page.publish(sample(Phase::Updated));
+    for events in &mut streams {
+        assert_eq!(events.next_status().await.phase, Phase::Updated);
+    }
+    assert!(
+        published.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        published.elapsed()
+    );
+    for mut events in streams {
+        assert!(events.ended().await);
+    }
+    assert!(page.drained(SOON).await);
+}
+
+#[tokio::test]
+async fn a_quiet_stream_shows_that_it_is_alive_and_ends_in_time() {
+    let limits = Limits {
+        heartbeat: Duration::from_millis(100),
+        stream: Duration::from_millis(450),
+        ..Limits::default()
+    };
+    let (_page, serving) = serve_within(limits);
+    let mut events = Events::open(&serving).await;
+    events.next_status().await;
+    for _ in 0..3 {
+        assert_eq!(events.next().await, "event: alive\ndata: 3");
+    }
+    assert!(events.next().await.is_empty() || events.ended().await);
+}
+
+#[tokio::test]
+async fn streams_never_keep_the_page_away() {
+    let limits = Limits {
+        connections: 4,
+        streams: 2,
+        ..Limits::default()
+    };
+    let (page, serving) = serve_within(limits);
+    let one = Events::open(&serving).await;
+    let two = Events::open(&serving).await;
+    let three = ask(
+        &serving,
+        "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n",
+    )
+    .await;
+    assert_eq!(three.status, 503);
+    assert_eq!(
+        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .status,
+        503
+    );
+    drop((one, two));
+    assert!(page.drained(SOON).await);
+    assert!(
+        Events::open(&serving)
+            .await
+            .head
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn a_full_page_serves_those_who_wait_once_others_leave() {
+    let limits = Limits {
+        connections: 2,
+        head: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let (_page, serving) = serve_within(limits);
+    let _silent = (connect(&serving).await, connect(&serving).await);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .status,
+        503
+    );
+}
+
+#[tokio::test]
+async fn stopping_frees_the_port_and_answers_everybody_who_got_through() {
+    let (page, serving) = serve();
+    let address = serving.address();
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        waiting.push(TcpStream::connect(address).await.expect("connected"));
+    }
+    timeout(SOON, serving.stop())
+        .await
+        .expect("it stops at once");
+    std::net::TcpListener::bind(address).expect("the port is free");
+    for stream in &mut waiting {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .expect("sent");
+        assert_eq!(Answer::read(stream).await.status, 503);
+    }
+    drop(waiting);
+    assert!(page.drained(SOON).await);
+    assert_eq!(page.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_full_page_can_be_stopped() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let (_page, serving) = serve_within(limits);
+    let _silent = (connect(&serving).await, connect(&serving).await);
+    sleep(Duration::from_millis(50)).await;
+    timeout(SOON, serving.stop())
+        .await
+        .expect("it stops at once");
+}
+
+#[tokio::test]
+async fn several_listeners_show_the_same_page_over_both_families() {
+    let (page, first) = serve();
+    let listener = std::net::TcpListener::bind("[::1]:0").expect("a listener");
+    let second = page.serve(listener).expect("served");
+    page.publish(sample(Phase::NeedsAPerson));
+    for serving in [&first, &second] {
+        let answer = ask(
+            serving,
+            "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .await;
+        assert!(answer.body.contains("needs-a-person"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_passes_between_two_publications_until_it_is_over() {
+    let page = Page::new(sample(Phase::Updating));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(page.status().elapsed_seconds, 64);
+    page.publish(sample(Phase::Updated));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(page.status().elapsed_seconds, 3);
+}
+
+/// Longer than anything here should take.
+const SOON: Duration = Duration::from_secs(4);
+
+fn serve() -> (Page, Serving) {
+    serve_within(Limits::default())
+}
+
+fn serve_within(limits: Limits) -> (Page, Serving) {
+    let page = Page::with_limits(sample(Phase::Updating), limits);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let serving = page.serve(listener).expect("served");
+    (page, serving)
+}
+
+async fn connect(serving: &Serving) -> TcpStream {
+    TcpStream::connect::<SocketAddr>(serving.address())
+        .await
+        .expect("connected")
+}
+
+/// Sends these bytes and reads until the other side is done.
+async fn exchange(serving: &Serving, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect(serving).await;
+    stream.write_all(bytes).await.expect("sent");
+    read_to_end(&mut stream).await.expect("a clean end")
+}
+
+async fn ask(serving: &Serving, request: &str) -> Answer {
+    let mut stream = connect(serving).await;
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    Answer::read(&mut stream).await
+}
+
+async fn read_to_end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut bytes))
+        .await
+        .expect("it ends in time")?;
+    Ok(bytes)
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    async fn read(stream: &mut TcpStream) -> Answer {
+        let bytes = read_to_end(stream).await.expect("a clean end");
+        let text = String::from_utf8(bytes).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Answer {
+            status: status.expect("a status"),
+            head: head.into(),
+            body: body.into(),
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+/// An event stream, read as it comes: the chunks are one event each.
+struct Events {
+    stream: TcpStream,
+    buffer: String,
+    head: String,
+}
+
+impl Events {
+    async fn open(serving: &Serving) -> Events {
+        let mut stream = connect(serving).await;
+        let request = "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut events = Events {
+            stream,
+            buffer: String::new(),
+            head: String::new(),
+        };
+        events.head = events.until("\r\n\r\n").await + "\r\n";
+        events
+    }
+
+    async fn next(&mut self) -> String {
+        let _length = self.until("\r\n").await;
+        let event = self.until("\r\n").await;
+        event.trim_end().into()
+    }
+
+    async fn next_status(&mut self) -> Status {
+        let event = self.next().await;
+        let data = event
+            .strip_prefix("retry: 2000\nevent: status\ndata: ")
+            .expect("a status");
+        serde_json::from_str(data).expect("a status")
+    }
+
+    /// Whether nothing but the end of the chunks and of the connection comes now.
+    async fn ended(&mut self) -> bool {
+        let rest = read_to_end(&mut self.stream).await.expect("a clean end");
+        self.buffer.push_str(&String::from_utf8_lossy(&rest));
+        self.buffer.trim() == "0" || self.buffer.trim().is_empty()
+    }
+
+    async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some((before, after)) = self.buffer.split_once(end) {
+                let (before, after) = (before.to_owned(), after.to_owned());
+                self.buffer = after;
+                return before;
+            }
+            let mut bytes = [0; 4096];
+            let read = timeout(SOON, self.stream.read(&mut bytes))
+                .await
+                .expect("in time");
+            let read = read.expect("readable");
+            assert!(read > 0, "the stream ended early: {:?}", self.buffer);
+            self.buffer
+                .push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+}
+
+/// A status in the middle of things.
+pub(super) fn sample(phase: Phase) -> Status {
+    let step = |key: &str, name: &str, state| StepStatus {
+        key: key.into(),
+        name: name.into(),
+        state,
+    };
+    Status {
+        schema: SCHEMA,
+        update: "0195f3c2".into(),
+        title: "Acme Wiki".into(),
+        from: "1.4.2".into(),
+        to: "1.5.0".into(),
+        phase,
+        steps: vec![
+            step("create-new", "create the new container", StepState::Done),
+            step("stop-old", "stop the old container", StepState::Active),
+            step("start-new", "start the new container", StepState::Waiting),
+        ],
+        started_at: "2026-11-21T10:00:00Z".into(),
+        elapsed_seconds: 3,
+        retry_after_seconds: 5,
+    }
+}
