@@ -1,0 +1,145 @@
+//! The parts of `Config` that are neither copied nor merely subtracted.
+
+use serde_json::{Map, Value};
+
+use super::table::{At, subtract};
+use super::{Old, list, text};
+use crate::plan::labels;
+
+/// Compose compares this label with the image it would use, and recreates the
+/// container if they differ.
+const COMPOSE_IMAGE: &str = "com.docker.compose.image";
+
+pub(super) fn image(old: &Old<'_>, _: At<'_>) -> Option<Value> {
+    Some(old.inputs.reference.into())
+}
+
+/// A user's `-e NAME=value` that equals the old image's default goes with it:
+/// tools that recreate containers leave such copies behind, users rarely do.
+pub(super) fn env(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let mut env = subtract(at.value, old.defaults.get("Env"))?;
+    let entries = env.as_array_mut()?;
+    // Podman shows the variables that it makes for every container by itself.
+    if entries.iter().any(|entry| entry == "container=podman") {
+        let hostname = format!("HOSTNAME={}", text(old.config, "Hostname"));
+        entries.retain(|entry| *entry != "container=podman" && *entry != hostname.as_str());
+    }
+    (!entries.is_empty()).then_some(env)
+}
+
+pub(super) fn labels(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let mut labels = subtract(at.value, old.defaults.get("Labels"))?;
+    let pairs = labels.as_object_mut()?;
+    pairs.retain(|key, _| !key.starts_with(labels::PREFIX));
+    if let (Some(label), Some(id)) = (pairs.get_mut(COMPOSE_IMAGE), old.inputs.new_image.get("Id"))
+    {
+        *label = id.clone();
+    }
+    (!pairs.is_empty()).then_some(labels)
+}
+
+pub(super) fn hostname(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let hostname = at.value.as_str()?;
+    let generated = hostname == old.short_id()
+        // On the host's network the engine stores the host's own name.
+        || (old.network_mode == "host" && hostname == old.inputs.engine_name);
+    let refused = old.in_anothers_network() || text(old.host_config, "UTSMode") == "host";
+    (!generated && !refused && !hostname.is_empty()).then(|| hostname.into())
+}
+
+/// In another container's network, inspect shows that one's names as our own.
+pub(super) fn domainname(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let domainname = at.value.as_str()?;
+    (!old.in_anothers_network() && !domainname.is_empty()).then(|| domainname.into())
+}
+
+pub(super) fn entrypoint(old: &Old<'_>, _: At<'_>) -> Option<Value> {
+    command(old).entrypoint
+}
+
+pub(super) fn cmd(old: &Old<'_>, _: At<'_>) -> Option<Value> {
+    command(old).cmd
+}
+
+/// Entrypoint and command to send, `None` where the image's shall apply.
+#[derive(Default)]
+struct Command {
+    entrypoint: Option<Value>,
+    cmd: Option<Value>,
+}
+
+/// The engine takes an image's command only if no entrypoint was given, and an
+/// image's entrypoint only if none was given, not even an empty one. Turned
+/// round: what must the user have given, for the engine to make this of it?
+fn command(old: &Old<'_>) -> Command {
+    let entrypoint = list(old.config, "Entrypoint");
+    let cmd = list(old.config, "Cmd");
+    let own_entrypoint = Some(entrypoint.to_vec().into());
+    let own_cmd = (!cmd.is_empty()).then(|| cmd.to_vec().into());
+
+    // Without the old image nobody knows; then exactly this goes on running.
+    let (default_entrypoint, default_cmd) = match old.inputs.old_image {
+        Some(_) => (list(old.defaults, "Entrypoint"), list(old.defaults, "Cmd")),
+        None if entrypoint.is_empty() => {
+            return Command {
+                entrypoint: no_entrypoint(),
+                cmd: own_cmd,
+            };
+        }
+        None => {
+            return Command {
+                entrypoint: own_entrypoint,
+                cmd: own_cmd,
+            };
+        }
+    };
+
+    if entrypoint != default_entrypoint {
+        if !entrypoint.is_empty() {
+            return Command {
+                entrypoint: own_entrypoint,
+                cmd: own_cmd,
+            };
+        }
+        // `entrypoint: []` is stored as such and still inherits a command, while
+        // `--entrypoint ""` is stored as null and doesn't.
+        if is_empty_list(old.config) {
+            let cmd = if cmd == default_cmd { None } else { own_cmd };
+            return Command {
+                entrypoint: own_entrypoint,
+                cmd,
+            };
+        }
+        return Command {
+            entrypoint: no_entrypoint(),
+            cmd: own_cmd,
+        };
+    }
+    if cmd == default_cmd {
+        Command::default()
+    } else if cmd.is_empty() {
+        // The image has a command and it is not here: an entrypoint was given
+        // that happens to equal the image's.
+        Command {
+            entrypoint: own_entrypoint,
+            cmd: None,
+        }
+    } else {
+        Command {
+            entrypoint: None,
+            cmd: own_cmd,
+        }
+    }
+}
+
+fn is_empty_list(config: &Map<String, Value>) -> bool {
+    config
+        .get("Entrypoint")
+        .and_then(Value::as_array)
+        .is_some_and(Vec::is_empty)
+}
+
+/// How a request says that there is no entrypoint, not even the image's.
+fn no_entrypoint() -> Option<Value> {
+    Some(vec![""].into())
+}

@@ -1,0 +1,52 @@
+//! The parts of `HostConfig` that stand for themselves. Ports and volumes have
+//! files of their own.
+
+use serde_json::{Value, json};
+
+use super::table::At;
+use super::{Old, text};
+
+pub(super) fn restart_policy(_: &Old<'_>, _: At<'_>) -> Option<Value> {
+    Some(json!({ "Name": "no", "MaximumRetryCount": 0 }))
+}
+
+pub(super) fn auto_remove(_: &Old<'_>, _: At<'_>) -> Option<Value> {
+    Some(false.into())
+}
+
+pub(super) fn ulimits(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let mut ulimits = at.value.clone();
+    for ulimit in ulimits.as_array_mut()? {
+        if let Some(name) = ulimit["Name"]
+            .as_str()
+            .and_then(|name| name.strip_prefix("RLIMIT_"))
+        {
+            ulimit["Name"] = name.to_lowercase().into();
+        }
+    }
+    Some(ulimits)
+}
+
+pub(super) fn namespace(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+    (!at.value.is_null() && at.value != "private").then(|| at.value.clone())
+}
+
+pub(super) fn devices(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let mut devices = at.value.clone();
+    for device in devices.as_array_mut()? {
+        let Some(device) = device.as_object_mut() else {
+            continue;
+        };
+        if text(device, "CgroupPermissions").is_empty() {
+            device.insert("CgroupPermissions".to_owned(), "rwm".into());
+        }
+    }
+    Some(devices)
+}
+
+pub(super) fn swappiness(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+    at.value
+        .as_i64()
+        .filter(|swappiness| *swappiness >= 0)
+        .map(Value::from)
+}

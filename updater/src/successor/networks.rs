@@ -1,0 +1,156 @@
+//! The networks: which, and with what of their settings.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Map, Value};
+
+use super::table::{self, At};
+use super::{ApiVersion, Loss, Old, is_empty, object, part, text};
+use crate::plan::Connect;
+
+/// The networks to name in the create request, and those to connect after it.
+///
+/// Older engines take one network in create. That has to be the network of the
+/// network mode, or the engine would add it and make it the second.
+pub(super) fn endpoints(old: &Old<'_>) -> (Map<String, Value>, Vec<Connect>) {
+    let mut endpoints = Map::new();
+    let mut connect = Vec::new();
+    if has_no_endpoints_of_its_own(old) {
+        return (endpoints, connect);
+    }
+    for (network, settings) in networks(old) {
+        let Some(settings) = settings.as_object() else {
+            continue;
+        };
+        let endpoint = table::apply(table::ENDPOINT, settings, old, network);
+        endpoints.insert(network.clone(), endpoint.into());
+    }
+    if old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE && endpoints.len() > 1 {
+        let first = main_network(old)
+            .or_else(|| endpoints.keys().next().map(String::as_str))
+            .map(str::to_owned);
+        for (network, endpoint) in std::mem::take(&mut endpoints) {
+            if Some(&network) == first.as_ref() {
+                endpoints.insert(network, endpoint);
+            } else {
+                connect.push(Connect { network, endpoint });
+            }
+        }
+    }
+    (endpoints, connect)
+}
+
+/// The names under which inspect will show the new container's networks, sorted.
+pub(super) fn expected(old: &Old<'_>) -> Vec<String> {
+    if old.in_anothers_network() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = networks(old).keys().cloned().collect();
+    if names.is_empty() {
+        names.push(network_of_mode(old).to_owned());
+    }
+    names.sort();
+    names
+}
+
+pub(super) fn losses(old: &Old<'_>) -> Vec<Loss> {
+    let mut losses = Vec::new();
+    if !old.in_anothers_network() && networks(old).is_empty() {
+        losses.push(Loss::Disconnection {
+            network: network_of_mode(old).to_owned(),
+        });
+    }
+    losses
+}
+
+pub(super) fn aliases(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    if at.network == "bridge" {
+        return None;
+    }
+    let mut aliases = Vec::new();
+    for alias in at.value.as_array()? {
+        if alias != old.short_id() && !aliases.contains(alias) {
+            aliases.push(alias.clone());
+        }
+    }
+    (!aliases.is_empty()).then(|| aliases.into())
+}
+
+/// Inspect shows the address that was requested for the main network and, for
+/// the others, only the address in use. That one is carried where it can't have
+/// been generated; two containers with one generated address would disturb each
+/// other once they are both up.
+pub(super) fn mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    if old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE {
+        return None;
+    }
+    if main_network(old) == Some(at.network) {
+        return old
+            .config
+            .get("MacAddress")
+            .filter(|address| !is_empty(address))
+            .cloned();
+    }
+    let settings = object(networks(old), at.network);
+    was_requested(settings, old.inputs.api).then(|| at.value.clone())
+}
+
+pub(super) fn legacy_mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let wanted = old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE && !is_empty(at.value);
+    wanted.then(|| at.value.clone())
+}
+
+/// Whether no engine would have generated this address: until 27 they made it of
+/// the IPv4 address, since 28 it is random, but always a locally administered one.
+fn was_requested(settings: &Map<String, Value>, api: ApiVersion) -> bool {
+    let address = text(settings, "MacAddress").to_lowercase();
+    let Some(Ok(first)) = address.get(..2).map(|octet| u8::from_str_radix(octet, 16)) else {
+        return false;
+    };
+    if api >= ApiVersion::RANDOM_MAC {
+        return first & 0x02 == 0;
+    }
+    let Ok(ip) = text(settings, "IPAddress").parse::<Ipv4Addr>() else {
+        return false;
+    };
+    let [a, b, c, d] = ip.octets();
+    address != format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+fn networks<'a>(old: &Old<'a>) -> &'a Map<String, Value> {
+    object(part(old.inputs.old, "NetworkSettings"), "Networks")
+}
+
+/// On the host's network, on none and in another's, there is nothing to set.
+fn has_no_endpoints_of_its_own(old: &Old<'_>) -> bool {
+    matches!(old.network_mode, "host" | "none") || old.in_anothers_network()
+}
+
+/// The network that the network mode means, by the name that inspect uses.
+fn network_of_mode<'a>(old: &Old<'a>) -> &'a str {
+    match old.network_mode {
+        "" | "default" => "bridge",
+        name => name,
+    }
+}
+
+/// The attached network that the network mode means: it may name it by id.
+/// None if the container was disconnected from it later on.
+fn main_network<'a>(old: &Old<'a>) -> Option<&'a str> {
+    let mode = network_of_mode(old);
+    let networks = networks(old);
+    networks
+        .get_key_value(mode)
+        .map(|(name, _)| name.as_str())
+        .or_else(|| {
+            networks
+                .iter()
+                .find(|(_, settings)| {
+                    mode.len() >= 12
+                        && settings["NetworkID"]
+                            .as_str()
+                            .is_some_and(|id| id.starts_with(mode))
+                })
+                .map(|(name, _)| name.as_str())
+        })
+}
