@@ -1,10 +1,13 @@
 //! Changeover replaces the running container of an app by a newer version while
 //! visitors watch a page instead of an error.
 
+pub mod cli;
 pub mod engine;
 pub mod events;
+pub mod follow;
 pub mod gate;
 pub mod handover;
+pub mod helper;
 pub mod launch;
 pub mod page;
 pub mod plan;

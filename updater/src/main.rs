@@ -1,3 +1,98 @@
 //! The `changeover` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+use changeover::cli::{self, Cli};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    let json = cli.json;
+    // One thread: the helper waits for an engine and computes nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(21);
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            done = cli::run(cli) => match done {
+                Ok(exit) => ExitCode::from(exit.code()),
+                Err(error) => {
+                    report(&error, error.code(), json);
+                    ExitCode::from(error.code())
+                }
+            },
+            // Between two engine calls or within one: the next helper looks again.
+            signal = stopped() => ExitCode::from(128 + signal),
+        }
+    })
+}
+
+/// Prints an error once, with everything that led to it.
+fn report(error: &dyn std::error::Error, code: u8, json: bool) {
+    let mut text = error.to_string();
+    let mut hint = String::new();
+    if let Some(at) = text.find("\nhint: ") {
+        hint = text.split_off(at);
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        let (cause_text, cause_hint) = match cause_text.find("\nhint: ") {
+            Some(at) => cause_text.split_at(at),
+            None => (cause_text.as_str(), ""),
+        };
+        text.push_str(&format!(": {cause_text}"));
+        if hint.is_empty() {
+            hint.push_str(cause_hint);
+        }
+        source = cause.source();
+    }
+    if json {
+        let hint = hint.trim_start_matches("\nhint: ");
+        println!(
+            "{}",
+            serde_json::json!({ "event": "error", "code": code, "error": text, "hint": hint })
+        );
+    }
+    let word = if code == 10 { "nothing to do" } else { "error" };
+    eprintln!("{word}: {text}{hint}");
+}
+
+fn start_logging(cli: &Cli) {
+    let helper = matches!(cli.command, cli::Command::Run { .. });
+    let level = match cli.verbose {
+        0 if helper => "info",
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("CHANGEOVER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("changeover={level}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::env::var_os("NO_COLOR").is_none() && !helper)
+        .init();
+}
+
+/// As process 1 of a container nobody else handles the signal for us.
+async fn stopped() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => 15,
+        _ = interrupt.recv() => 2,
+    }
+}

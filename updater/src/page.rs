@@ -31,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::answer::X_CHANGEOVER;
 use self::connection::Limits;
 use self::rendered::Rendered;
 use crate::status::Status;

@@ -8,7 +8,7 @@ use crate::events::Event;
 use crate::page::Page;
 use crate::plan::Plan;
 use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
-use crate::swap::{Direction, Next, Outcome, STEPS};
+use crate::swap::{Direction, Next, Outcome, SERVE, STEPS};
 
 /// Where progress goes to.
 pub struct Progress {
@@ -37,6 +37,10 @@ impl Progress {
                 (Phase::Updated, *step)
             }
             Next::Do { direction: Direction::Forward, step, .. } => (Phase::Updating, *step),
+            // In front of the stop the old version serves again.
+            Next::Do { direction: Direction::Back, step, .. } if *step < SERVE => {
+                (Phase::RolledBack, *step)
+            }
             Next::Do { direction: Direction::Back, step, .. } => (Phase::RollingBack, *step),
             Next::Condemn { .. } => (Phase::RollingBack, STEPS.len() - 1),
             Next::Finish(_) => return,

@@ -29,6 +29,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use crate::engine::ApiVersion;
 use crate::plan::{Connect, Expected};
 
 pub use compare::compare;
@@ -200,10 +201,6 @@ pub enum SuccessorError {
         field: &'static str,
     },
 }
-
-/// An engine API version; 1.51 is `ApiVersion(1, 51)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApiVersion(pub u32, pub u32);
 
 impl ApiVersion {
     /// From here on, create takes several networks, and a MAC address for each.

@@ -211,7 +211,7 @@ pub const STEPS: &[Step] = &[
 ];
 
 /// Where in [`STEPS`] the old container serves: everything behind it is the gap.
-const SERVE: usize = 3;
+pub(crate) const SERVE: usize = 3;
 
 /// One engine call, or one look at whether somebody answers.
 #[derive(Debug, Clone, PartialEq)]

@@ -69,7 +69,7 @@ async fn exchange(stream: tokio::net::TcpStream, path: &str) -> Heard {
     match answer {
         Ok(answer) => Heard::Http {
             status: answer.status().as_u16(),
-            page: answer.headers().contains_key(page::MARKER_HEADER),
+            page: answer.headers().contains_key(page::X_CHANGEOVER),
         },
         Err(error) => heard_error(error),
     }

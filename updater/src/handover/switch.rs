@@ -65,6 +65,11 @@ impl Switch {
         Ok((Switch { page, way, shown: false }, because))
     }
 
+    /// No page at all.
+    pub fn none(page: Page) -> Switch {
+        Switch { page, way: Way::None, shown: false }
+    }
+
     /// The way in use.
     pub fn mode(&self) -> HandoverMode {
         match self.way {

@@ -153,7 +153,7 @@ fn refuse_wrong_architecture(
 }
 
 /// The kernel's name of an architecture as images write it.
-fn canonical(machine: &str) -> &str {
+pub(super) fn canonical(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
         "aarch64" | "arm64" => "arm64",

@@ -31,7 +31,7 @@ pub(super) const STATUS: &str = "/.changeover/status";
 pub(super) const EVENTS: &str = "/.changeover/events";
 
 /// On everything that comes from us: who sees it has not reached the app.
-pub(super) const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
+pub const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");

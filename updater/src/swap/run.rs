@@ -98,7 +98,6 @@ impl<'a> Runner<'a> {
             match decided {
                 Next::Finish(outcome) => {
                     self.progress.finish(&outcome);
-                    self.switch.set(false, false).await;
                     return Ok(outcome);
                 }
                 Next::Condemn { id, to, reason } => self.condemn(&id, &to, &reason).await,
@@ -130,7 +129,12 @@ impl<'a> Runner<'a> {
 
     /// Sets what visitors see before anything is done: page and engine never disagree.
     async fn show(&mut self, decided: &Next, observed: &Observed) {
+        // The switch first: an open page that is told "updated" asks at once.
+        self.switch_to(decided, observed).await;
         self.progress.show(decided);
+    }
+
+    async fn switch_to(&mut self, decided: &Next, observed: &Observed) {
         let Some(page) = shows_page(self.plan, &observed.facts, decided) else { return };
         let running = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.running);
         let nobody_runs = !observed.facts.members.iter().any(|m| running(&m.old) || running(&m.new));

@@ -1,0 +1,237 @@
+//! The command line: its definitions. What the commands do is in the files below.
+
+mod exit;
+mod look;
+mod output;
+mod update;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::{CliError, Exit};
+
+use crate::engine::Endpoint;
+use crate::launch::{self, PullPolicy};
+use crate::plan::HandoverMode;
+use output::Output;
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> Result<Exit, CliError> {
+    let output = Output::new(cli.json, cli.quiet);
+    if let Command::Run { helper } = cli.command {
+        let endpoint = cli.host.unwrap_or_else(Endpoint::usual);
+        // The one who follows reads these, whatever the terminal says.
+        let emit = |event: &crate::events::Event| Output::new(true, false).event(event);
+        return Ok(Exit::from(&crate::helper::run(endpoint, &helper, emit).await?));
+    }
+    let engine = launch::connect(cli.host.as_ref()).await?;
+    let done = match cli.command {
+        Command::Update(args) => update::update(&engine, args, &output).await,
+        Command::Check(args) => update::check(&engine, args, &output).await,
+        Command::Resume(args) => update::resume(&engine, args, &output).await,
+        Command::Rollback(args) => update::rollback(&engine, args, &output).await,
+        Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
+        Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
+        Command::Run { .. } => Ok(Exit::Done),
+    };
+    output.done();
+    done
+}
+
+/// Replace a running container by a newer version while visitors watch a page instead of an error.
+#[derive(Debug, Parser)]
+#[command(name = "changeover", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Where the engine listens: unix:///path or tcp://host:port [default: the usual sockets].
+    #[arg(long, env = "DOCKER_HOST", value_name = "ENDPOINT", global = true)]
+    pub host: Option<Endpoint>,
+    /// One JSON object a line on standard output.
+    #[arg(long, env = "CHANGEOVER_JSON", global = true)]
+    pub json: bool,
+    /// More detail on standard error; twice for all of it.
+    #[arg(long, short, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Only the result.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  updated; for other commands: done
+   2  the command line is wrong
+  10  nothing to do, the app runs that image already
+  20  the new version was given up, the old one is back
+  21  refused, nothing was touched
+  30  a person is needed; the message says for what
+
+Example:
+  changeover update web --image ghcr.io/acme/web:2 --health-path /healthz";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring a new version in.
+    #[command(
+        after_help = "Examples:\n  changeover update web --image web:2\n  changeover update web --image web:2 --health-path /healthz --health-timeout 5m\n  changeover update web --image web:2 --detach --json"
+    )]
+    Update(Update),
+    /// Do everything up to touching, and show what an update would do.
+    #[command(after_help = "Example:\n  changeover check web --image web:2")]
+    Check(Check),
+    /// Say what is or was going on.
+    #[command(after_help = "Examples:\n  changeover status\n  changeover status web --json")]
+    Status {
+        /// The app; all of them if left out.
+        name: Option<String>,
+    },
+    /// Bring an interrupted update to its end.
+    #[command(after_help = "Example:\n  changeover resume web")]
+    Resume(Resume),
+    /// Go back to the version before, during an update or after it.
+    #[command(after_help = "Example:\n  changeover rollback web")]
+    Rollback(Rollback),
+    /// Clear away what finished updates have left: helpers, failed containers, our images.
+    #[command(after_help = "Example:\n  changeover gc --dry-run")]
+    Gc {
+        /// Only say what would be cleared away.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// What the helper container runs.
+    #[command(hide = true)]
+    Run {
+        /// The helper container's own name.
+        #[arg(long, env = "CHANGEOVER_HELPER", value_name = "NAME")]
+        helper: String,
+    },
+}
+
+/// Bring a new version in.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// What to update, and how.
+    #[command(flatten)]
+    pub what: Check,
+    /// The helper.
+    #[command(flatten)]
+    pub helper: Helper,
+}
+
+/// What to update, and how.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The container's name or id.
+    pub name: String,
+    /// The image that it should run, say ghcr.io/acme/web:2.
+    #[arg(long, env = "CHANGEOVER_IMAGE", value_name = "REF")]
+    pub image: String,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// How to update.
+#[derive(Debug, Args)]
+pub struct How {
+    /// When to fetch the image.
+    #[arg(long, env = "CHANGEOVER_PULL", value_enum, default_value = "always")]
+    pub pull: PullPolicy,
+    /// The image's platform, where it isn't the engine's own, say linux/arm64.
+    #[arg(long, env = "CHANGEOVER_PLATFORM", value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+    /// The registry's user, where the docker config has none.
+    #[arg(long, env = "CHANGEOVER_REGISTRY_USER", value_name = "USER", requires = "registry_password_file")]
+    pub registry_user: Option<String>,
+    /// A file with the registry's password or token.
+    #[arg(long, env = "CHANGEOVER_REGISTRY_PASSWORD_FILE", value_name = "FILE", requires = "registry_user")]
+    pub registry_password_file: Option<PathBuf>,
+    /// How visitors get the page: by redirect, by binding the port, or not at all
+    /// [default: redirect where the kernel can, otherwise bind].
+    #[arg(long, env = "CHANGEOVER_HANDOVER", value_enum, value_name = "MODE")]
+    pub handover: Option<HandoverMode>,
+    /// For an app on the host network: the ports on which visitors reach it.
+    #[arg(long, env = "CHANGEOVER_PAGE_PORT", value_name = "PORT", value_delimiter = ',')]
+    pub page_port: Vec<u16>,
+    /// How long the new version may take to become healthy, from its start.
+    #[arg(long, env = "CHANGEOVER_HEALTH_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub health_timeout: Duration,
+    /// For how long it must then keep answering before the old version is removed.
+    #[arg(long, env = "CHANGEOVER_STABLE", value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    pub stable: Duration,
+    /// Ask for this path instead of `/`.
+    #[arg(long, env = "CHANGEOVER_HEALTH_PATH", value_name = "PATH", value_parser = path)]
+    pub health_path: Option<String>,
+    /// Ask on this port inside the container instead of the first published one.
+    #[arg(long, env = "CHANGEOVER_HEALTH_PORT", value_name = "PORT")]
+    pub health_port: Option<u16>,
+    /// The only HTTP status that counts [default: any below 500].
+    #[arg(long, env = "CHANGEOVER_HEALTH_STATUS", value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..600))]
+    pub health_status: Option<u16>,
+    /// The app's name on the page [default: the container's].
+    #[arg(long, env = "CHANGEOVER_TITLE", value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Accept a loss that `check` names by its code; may be given several times.
+    #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
+    pub allow: Vec<String>,
+}
+
+/// The helper container.
+#[derive(Debug, Args)]
+pub struct Helper {
+    /// Return as soon as the helper runs.
+    #[arg(long, short)]
+    pub detach: bool,
+    /// A published image of Changeover for the helper [default: made from this program].
+    #[arg(long, env = "CHANGEOVER_HELPER_IMAGE", value_name = "REF")]
+    pub helper_image: Option<String>,
+    /// Where the engine's socket is on the host, if it can't be found out.
+    #[arg(long, env = "CHANGEOVER_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Let Docker remove the helper. An update that is interrupted by an engine
+    /// restart is then not brought to its end.
+    #[arg(long)]
+    pub auto_remove: bool,
+}
+
+/// Bring an interrupted update to its end.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The app.
+    pub name: String,
+    /// The helper.
+    #[command(flatten)]
+    pub helper: Helper,
+}
+
+/// Go back to the version before.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The app.
+    pub name: String,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+    /// The helper.
+    #[command(flatten)]
+    pub helper: Helper,
+}
+
+/// `90s`, `2m`, `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("{why}; write 90s, 2m or `1h 30m`");
+    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| wrong(&error))?;
+    Duration::try_from(span).map_err(|_| wrong(&"a duration can't be negative"))
+}
+
+fn path(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err("a path starts with `/`".to_owned()),
+    }
+}

@@ -1,0 +1,103 @@
+//! How a command ends: its exit code and its last words.
+
+use std::path::PathBuf;
+
+use crate::engine::EngineError;
+use crate::helper::HelperError;
+use crate::launch::LaunchError;
+use crate::swap::Outcome;
+
+/// The end of a command that did what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Updated, or done.
+    Done,
+    /// The old version is back.
+    RolledBack,
+    /// Nothing was touched.
+    Refused,
+    /// A person is needed.
+    NeedsAPerson,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::RolledBack => 20,
+            Exit::Refused => 21,
+            Exit::NeedsAPerson => 30,
+        }
+    }
+}
+
+impl From<&Outcome> for Exit {
+    fn from(outcome: &Outcome) -> Exit {
+        match outcome {
+            Outcome::Updated => Exit::Done,
+            Outcome::RolledBack => Exit::RolledBack,
+            Outcome::Refused { .. } => Exit::Refused,
+            Outcome::NeedsAPerson { .. } => Exit::NeedsAPerson,
+        }
+    }
+}
+
+/// A command that could not do what it is for.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The update was not started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The helper.
+    #[error(transparent)]
+    Helper(#[from] HelperError),
+    /// No update to resume.
+    #[error("no update of `{0}` was interrupted; there is nothing to resume")]
+    NothingToResume(String),
+    /// No version to go back to.
+    #[error("`{app}` cannot be rolled back: {why}")]
+    NothingToRollBack {
+        /// The app.
+        app: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody by that name.
+    #[error("there is no container `{0}`\nhint: `docker ps -a` lists them")]
+    NoSuchContainer(String),
+    /// Somebody removed the helper.
+    #[error(
+        "somebody removed the helper before the update of `{0}` had ended\nhint: `changeover resume {0}` brings it to its end, `changeover rollback {0}` goes back"
+    )]
+    HelperGone(String),
+    /// Somebody stopped the helper.
+    #[error(
+        "somebody stopped the helper before the update of `{0}` had ended\nhint: `changeover resume {0}` brings it to its end"
+    )]
+    HelperStopped(String),
+    /// The password file.
+    #[error("cannot read the password file {file}")]
+    PasswordFile {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl CliError {
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
+            CliError::HelperGone(_) | CliError::HelperStopped(_) => 30,
+            CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,
+            _ => 21,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `status` and `gc`.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::update::record_of;
+use super::{CliError, Exit};
+use crate::engine::Engine;
+use crate::events::Event;
+use crate::follow::{Followed, judge};
+use crate::helper::read_plan;
+use crate::launch::is_finished;
+use crate::plan::{Plan, labels};
+use crate::swap::Outcome;
+
+/// What is or was going on with one app.
+#[derive(Serialize)]
+struct AppStatus {
+    app: String,
+    /// `updating`, `interrupted`, `updated`, `rolled-back`, `refused` or `needs-a-person`.
+    state: &'static str,
+    update: String,
+    from: String,
+    to: String,
+    asked_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+pub(super) async fn status(
+    engine: &Engine,
+    name: Option<&str>,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let mut found: Vec<AppStatus> = Vec::new();
+    for helper in ours(engine, &format!("{}=helper", labels::ROLE)).await? {
+        let Ok(plan) = read_plan(&helper) else { continue };
+        found.push(of_helper(engine, &helper, &plan).await?);
+    }
+    for container in ours(engine, labels::UPDATE).await? {
+        let Some(plan) = record_of(&container["Config"]["Labels"]) else { continue };
+        if found.iter().any(|status| status.update == plan.update) {
+            continue;
+        }
+        found.push(of_record(engine, &plan).await?);
+    }
+    // The newest first: ids sort by time.
+    found.sort_by(|a, b| b.update.cmp(&a.update));
+    if let Some(name) = name {
+        found.retain(|status| status.app == name);
+        if found.is_empty() && engine.container(name).await?.is_none() {
+            return Err(CliError::NoSuchContainer(name.to_owned()));
+        }
+    }
+    output.done();
+    for status in &found {
+        match output.is_json() {
+            true => output.json(status),
+            false => output.say(&in_words(status)),
+        }
+    }
+    if found.is_empty() {
+        output.say("no update is under way, and none has left a trace");
+    }
+    Ok(Exit::Done)
+}
+
+fn in_words(status: &AppStatus) -> String {
+    let AppStatus { app, state, from, to, asked_at, .. } = status;
+    let mut line = format!("{app}: {state}, {from} → {to} (asked for at {asked_at})");
+    let rest = [("step", &status.step), ("reason", &status.reason), ("hint", &status.hint)];
+    for (what, text) in rest {
+        if let Some(text) = text {
+            line.push_str(&format!("\n  {what}: {text}"));
+        }
+    }
+    line
+}
+
+async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppStatus, CliError> {
+    let id = helper["Id"].as_str().unwrap_or_default();
+    let (mut step, mut ended, mut condemned) = (None, None, None);
+    let lines = engine.log_tail(id, 500).await.unwrap_or_default();
+    for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
+        match event {
+            Event::Step { name, .. } => step = Some(name),
+            Event::Finished { outcome, reason, .. } => ended = Some((outcome, reason)),
+            Event::Condemned { reason, .. } => condemned = Some(reason),
+            _ => {}
+        }
+    }
+    let running = helper["State"]["Running"] == true;
+    let state = match &ended {
+        _ if running => "updating",
+        Some((outcome, _)) if is_finished(helper) => match outcome.as_str() {
+            "updated" => "updated",
+            "rolled-back" => "rolled-back",
+            "refused" => "refused",
+            _ => "needs-a-person",
+        },
+        _ => "interrupted",
+    };
+    let reason = ended.and_then(|(_, reason)| reason).or(condemned);
+    let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
+    Ok(AppStatus { step: step.filter(|_| running), reason, hint, ..base(plan, state) })
+}
+
+async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {
+    let state = match judge(engine, plan).await? {
+        Followed::Ended(Outcome::Updated) => "updated",
+        Followed::Ended(Outcome::RolledBack) => "rolled-back",
+        Followed::Ended(Outcome::Refused { .. }) => "refused",
+        Followed::Ended(Outcome::NeedsAPerson { .. }) => "needs-a-person",
+        Followed::HelperGone | Followed::HelperStopped => "interrupted",
+    };
+    let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
+    Ok(AppStatus { hint, ..base(plan, state) })
+}
+
+fn base(plan: &Plan, state: &'static str) -> AppStatus {
+    let lead = plan.members.first();
+    AppStatus {
+        app: plan.app.clone(),
+        state,
+        update: plan.update.clone(),
+        from: lead.map(|member| member.old.image.reference.clone()).unwrap_or_default(),
+        to: lead.map(|member| member.image.reference.clone()).unwrap_or_default(),
+        asked_at: plan.asked_at.clone(),
+        step: None,
+        reason: None,
+        hint: None,
+    }
+}
+
+pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Result<Exit, CliError> {
+    let mut busy = Vec::new();
+    for helper in ours(engine, &format!("{}=helper", labels::ROLE)).await? {
+        let state = helper["State"]["Status"].as_str().unwrap_or_default();
+        // One that was killed on the way is needed by `resume`.
+        if state == "created" || (state == "exited" && is_finished(&helper)) {
+            clear_container(engine, &helper, dry_run, output).await?;
+        } else {
+            busy.push(helper["Config"]["Labels"][labels::APP].as_str().unwrap_or("").to_owned());
+        }
+    }
+    for container in ours(engine, labels::UPDATE).await? {
+        let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+        let Some(plan) = record_of(&container["Config"]["Labels"]) else { continue };
+        let set_aside = plan.members.iter().any(|m| m.failed_name() == name || m.next_name() == name);
+        let runs = container["State"]["Running"] == true;
+        let ended = !matches!(judge(engine, &plan).await?, Followed::HelperGone);
+        let never_begun = plan.members.iter().any(|m| m.next_name() == name);
+        if set_aside && !runs && (ended || never_begun) && !busy.contains(&plan.app) {
+            clear_container(engine, &container, dry_run, output).await?;
+        }
+    }
+    for image in engine.images_labelled(&format!("{}=helper-image", labels::ROLE)).await? {
+        for tag in image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if dry_run || engine.remove_image(tag).await? {
+                cleared("image", tag, dry_run, output);
+            }
+        }
+    }
+    output.done();
+    Ok(Exit::Done)
+}
+
+async fn clear_container(
+    engine: &Engine,
+    container: &Value,
+    dry_run: bool,
+    output: &Output,
+) -> Result<(), CliError> {
+    if !dry_run {
+        engine.remove(container["Id"].as_str().unwrap_or_default()).await?;
+    }
+    let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+    cleared("container", name, dry_run, output);
+    Ok(())
+}
+
+fn cleared(what: &str, name: &str, dry_run: bool, output: &Output) {
+    match output.is_json() {
+        true => output.json(&json!({ "cleared": what, "name": name, "dry_run": dry_run })),
+        false => {
+            let verb = if dry_run { "would clear away" } else { "cleared away" };
+            output.say(&format!("{verb} {what} {name}"));
+        }
+    }
+}
+
+/// Inspect documents of the containers with this label.
+async fn ours(engine: &Engine, label: &str) -> Result<Vec<Value>, CliError> {
+    let mut found = Vec::new();
+    for summary in engine.containers_labelled(label).await? {
+        let id = summary["Id"].as_str().unwrap_or_default();
+        found.extend(engine.container(id).await?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,127 @@
+//! What a person, or a program, sees of a running command.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::events::Event;
+
+/// Standard output in one of three manners.
+pub(super) struct Output {
+    manner: Manner,
+    last_pull: RefCell<String>,
+}
+
+enum Manner {
+    Json,
+    Quiet,
+    Plain,
+    Bars(ProgressBar),
+}
+
+impl Output {
+    pub(super) fn new(json: bool, quiet: bool) -> Output {
+        let manner = match (json, quiet) {
+            (true, _) => Manner::Json,
+            (_, true) => Manner::Quiet,
+            _ if std::io::stdout().is_terminal() => Manner::Bars(spinner()),
+            _ => Manner::Plain,
+        };
+        Output { manner, last_pull: RefCell::default() }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self.manner, Manner::Json)
+    }
+
+    /// Shows an event.
+    pub(super) fn event(&self, event: &Event) {
+        match &self.manner {
+            Manner::Json => self.json(event),
+            Manner::Quiet => {
+                if matches!(event, Event::Finished { .. }) {
+                    print(&event.to_string());
+                }
+            }
+            Manner::Plain => {
+                // A line for each percent would bury everything else.
+                if let Event::Pull { status, .. } = event
+                    && self.last_pull.replace(status.clone()) == *status
+                {
+                    return;
+                }
+                print(&event.to_string());
+            }
+            Manner::Bars(bar) => show_on(bar, event),
+        }
+    }
+
+    /// Prints a line for people. Programs have the events.
+    pub(super) fn say(&self, line: &str) {
+        match &self.manner {
+            Manner::Json | Manner::Quiet => {}
+            Manner::Plain => print(line),
+            Manner::Bars(bar) => bar.suspend(|| print(line)),
+        }
+    }
+
+    /// Prints a document for programs.
+    pub(super) fn json(&self, document: &impl Serialize) {
+        if let Ok(line) = serde_json::to_string(document) {
+            print(&line);
+        }
+    }
+
+    /// Takes the progress bar away.
+    pub(super) fn done(&self) {
+        if let Manner::Bars(bar) = &self.manner {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn show_on(bar: &ProgressBar, event: &Event) {
+    match event {
+        Event::Pull { image, status, done_bytes, total_bytes } if *total_bytes > 0 => {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes}/{total_bytes}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_length(*total_bytes);
+            bar.set_position(*done_bytes);
+            bar.set_message(format!("pull {image}: {status}"));
+        }
+        Event::Pull { image, status, .. } => bar.set_message(format!("pull {image}: {status}")),
+        Event::Step { .. } | Event::Condemned { .. } | Event::Finished { .. } => {
+            bar.set_style(ProgressStyle::default_spinner());
+            bar.suspend(|| print(&format!("{} {event}", mark(event))));
+            bar.set_message("");
+        }
+        other => {
+            bar.set_style(ProgressStyle::default_spinner());
+            bar.suspend(|| print(&format!("· {other}")));
+        }
+    }
+}
+
+fn mark(event: &Event) -> &'static str {
+    match event {
+        Event::Step { .. } => "✓",
+        Event::Finished { outcome, .. } if outcome == "updated" => "✓",
+        _ => "✗",
+    }
+}
+
+/// Whoever reads may have gone; that is no reason to fail.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,319 @@
+//! `update`, `check`, `resume` and `rollback`.
+
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::{Check, CliError, Exit, Helper, How, Resume, Rollback, Update};
+use crate::engine::{Credentials, Engine};
+use crate::events::Event;
+use crate::follow::{Followed, follow, judge};
+use crate::helper::read_plan;
+use crate::launch::{
+    HealthRequest, HelperOptions, Prepared, PullPolicy, Request, is_finished, launch, prepare,
+};
+use crate::plan::{Image, Plan, helper_name, labels};
+use crate::swap::Outcome;
+
+pub(super) async fn update(
+    engine: &Engine,
+    args: Update,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let request = request(&args.what.name, &args.what.image, &args.what.how)?;
+    bring_in(engine, &request, &args.helper, output).await
+}
+
+pub(super) async fn check(engine: &Engine, args: Check, output: &Output) -> Result<Exit, CliError> {
+    let request = request(&args.name, &args.image, &args.how)?;
+    let prepared = prepare(engine, &request, |event| output.event(&event)).await?;
+    output.done();
+    if output.is_json() {
+        output.json(&json!({
+            "event": "check",
+            "plan": prepared.plan,
+            "differences": prepared.differences,
+            "losses": prepared.losses.iter().map(|loss| json!({
+                "code": loss.name(), "text": loss.to_string(),
+            })).collect::<Vec<_>>(),
+            "leftovers": prepared.leftovers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        }));
+    } else {
+        explain(&prepared, output);
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the plan and everything that a person should know before saying yes.
+fn explain(prepared: &Prepared, output: &Output) {
+    let plan = &prepared.plan;
+    output.event(&planned(plan));
+    for member in &plan.members {
+        let state = if member.old.running { "running" } else { "stopped, and is left stopped" };
+        output.say(&format!("container: {} ({state})", member.name));
+        output.say(&format!("gate: {}", gate_in_words(member)));
+    }
+    for published in &plan.handover.published {
+        let answers = if published.answers { "answers now" } else { "does not answer now" };
+        output.say(&format!("port: {}:{} ({answers})", published.host, published.port));
+    }
+    for (name, _) in &prepared.leftovers {
+        output.say(&format!("cleared away first: {name}, of an earlier update"));
+    }
+    match prepared.differences.is_empty() {
+        true => output.say("no differences but the image"),
+        false => output.say("differences:"),
+    }
+    for difference in &prepared.differences {
+        output.say(&format!("  {difference}"));
+    }
+    for loss in &prepared.losses {
+        output.say(&format!("lost: {loss} ({})", loss.name()));
+    }
+    output.say("nothing was touched; `changeover update` with the same arguments does it");
+}
+
+fn gate_in_words(member: &crate::plan::Member) -> String {
+    use crate::plan::{ExpectedStatus, Probe};
+    match &member.probe {
+        Probe::Http { port, path, expect } => {
+            let expect = match expect {
+                ExpectedStatus::Exactly(status) => format!("status {status}"),
+                ExpectedStatus::Below500 => "a status below 500".to_owned(),
+                ExpectedStatus::Any => "any status, as the old version has errors here".to_owned(),
+            };
+            format!("GET {path} on port {port} inside answers with {expect}")
+        }
+        Probe::Auto { port } => format!("port {port} inside answers"),
+        Probe::Tcp { port } => format!("port {port} inside accepts connections"),
+        Probe::Running => "it keeps running".to_owned(),
+    }
+}
+
+pub(super) async fn resume(
+    engine: &Engine,
+    args: Resume,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let app = args.name.trim_start_matches('/');
+    let helper = engine.container(&helper_name(app)).await?;
+    if let Some(helper) = helper {
+        let plan = read_plan(&helper)?;
+        let id = helper["Id"].as_str().unwrap_or_default();
+        if helper["State"]["Running"] != true {
+            let unsolved = helper["State"]["ExitCode"] == 30;
+            if is_finished(&helper) && !unsolved {
+                return Err(CliError::NothingToResume(app.to_owned()));
+            }
+            engine.set_policy(id, &json!({ "Name": "always", "MaximumRetryCount": 0 })).await?;
+            engine.start(id).await?;
+        }
+        return end_of(engine, &plan, id, &args.helper, output).await;
+    }
+    let plan = interrupted_plan(engine, app)
+        .await?
+        .ok_or_else(|| CliError::NothingToResume(app.to_owned()))?;
+    let prepared =
+        Prepared { plan, differences: Vec::new(), losses: Vec::new(), leftovers: Vec::new() };
+    start(engine, prepared, &args.helper, output).await
+}
+
+/// The plan of an update whose helper is gone, from the record that its new
+/// container carries, if the old one is still there.
+async fn interrupted_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, CliError> {
+    for summary in engine.containers_labelled(labels::UPDATE).await? {
+        let Some(plan) = record_of(&summary["Labels"]) else { continue };
+        if plan.app != app {
+            continue;
+        }
+        let Followed::HelperGone = judge(engine, &plan).await? else { continue };
+        return Ok(Some(plan));
+    }
+    Ok(None)
+}
+
+pub(super) fn record_of(labels_of: &Value) -> Option<Plan> {
+    serde_json::from_str(labels_of[labels::RECORD].as_str()?).ok()
+}
+
+pub(super) async fn rollback(
+    engine: &Engine,
+    args: Rollback,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let app = args.name.trim_start_matches('/').to_owned();
+    if let Some(helper) = engine.container(&helper_name(&app)).await?
+        && helper["State"]["Running"] == true
+    {
+        let plan = read_plan(&helper)?;
+        if condemn(engine, &plan).await? {
+            let id = helper["Id"].as_str().unwrap_or_default();
+            let exit = end_of(engine, &plan, id, &args.helper, output).await?;
+            // It was asked for, so it is no failure.
+            return Ok(if matches!(exit, Exit::RolledBack) { Exit::Done } else { exit });
+        }
+    }
+    let Some(container) = engine.container(&app).await? else {
+        return Err(CliError::NothingToRollBack { app, why: "there is no such container".into() });
+    };
+    let Some(record) = record_of(&container["Config"]["Labels"]) else {
+        return Err(CliError::NothingToRollBack {
+            app,
+            why: "it has not been updated by Changeover, so no version before is known".into(),
+        });
+    };
+    let Some(member) = record.members.iter().find(|member| member.name == app) else {
+        return Err(CliError::NothingToRollBack { app, why: "its record is of another".into() });
+    };
+    let image = image_before(engine, &member.old.image).await?;
+    let mut request = request(&app, &image, &args.how)?;
+    if request.pull == PullPolicy::Always {
+        request.pull = PullPolicy::Missing;
+    }
+    bring_in(engine, &request, &args.helper, output).await
+}
+
+/// The reference that leads to the image of before: the user's own as long as it
+/// still means the same image, then the image's id, then its digest in the registry.
+async fn image_before(engine: &Engine, image: &Image) -> Result<String, CliError> {
+    let is_same = |found: &Value| found["Id"].as_str() == Some(image.id.as_str());
+    if engine.image(&image.reference).await?.as_ref().is_some_and(is_same) {
+        return Ok(image.reference.clone());
+    }
+    if engine.image(&image.id).await?.is_some() {
+        return Ok(image.id.clone());
+    }
+    Ok(image.digest.clone().unwrap_or_else(|| image.reference.clone()))
+}
+
+/// Renames the new container of an update under way, which condemns it; waits for
+/// it to exist. `false` once the update is beyond its commit.
+async fn condemn(engine: &Engine, plan: &Plan) -> Result<bool, CliError> {
+    let Some(lead) = plan.members.first() else { return Ok(false) };
+    for _ in 0..100 {
+        let seen = crate::swap::observe::observe(engine, plan).await?;
+        let Some(member) = seen.facts.members.first() else { return Ok(false) };
+        if member.old.is_none() {
+            return Ok(false);
+        }
+        if let Some(new) = &member.new {
+            if new.name != lead.failed_name() {
+                engine.rename(&new.id, &lead.failed_name()).await?;
+            }
+            return Ok(true);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    Ok(false)
+}
+
+async fn bring_in(
+    engine: &Engine,
+    request: &Request,
+    helper: &Helper,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let prepared = prepare(engine, request, |event| output.event(&event)).await?;
+    if let Some(loss) =
+        prepared.losses.iter().find(|loss| !request.allow.iter().any(|code| code == loss.name()))
+    {
+        return Err(crate::launch::LaunchError::Loss {
+            loss: loss.to_string(),
+            code: loss.name().to_owned(),
+        }
+        .into());
+    }
+    start(engine, prepared, helper, output).await
+}
+
+async fn start(
+    engine: &Engine,
+    prepared: Prepared,
+    helper: &Helper,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    output.event(&planned(&prepared.plan));
+    let options = HelperOptions {
+        image: helper.helper_image.clone(),
+        socket: helper.socket.clone(),
+        auto_remove: helper.auto_remove,
+    };
+    let (plan, id) = launch(engine, prepared, &options, |event| output.event(&event)).await?;
+    end_of(engine, &plan, &id, helper, output).await
+}
+
+/// Follows the helper to the end and clears its image away, unless detached.
+async fn end_of(
+    engine: &Engine,
+    plan: &Plan,
+    id: &str,
+    helper: &Helper,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    if helper.detach {
+        output.done();
+        output.say(&format!("`changeover status {}` shows how far it is", plan.app));
+        return Ok(Exit::Done);
+    }
+    let followed = follow(engine, plan, id, |event| output.event(&event)).await?;
+    output.done();
+    let outcome = match followed {
+        Followed::Ended(outcome) => outcome,
+        Followed::HelperGone => return Err(CliError::HelperGone(plan.app.clone())),
+        Followed::HelperStopped => return Err(CliError::HelperStopped(plan.app.clone())),
+    };
+    if outcome == Outcome::Updated
+        && let Some(image) = &plan.own_helper_image
+    {
+        // Another update may be using it; then that one clears it away.
+        let _ = engine.remove_image(image).await;
+    }
+    Ok(Exit::from(&outcome))
+}
+
+fn planned(plan: &Plan) -> Event {
+    let lead = plan.members.first();
+    let reference = |pick: fn(&crate::plan::Member) -> &Image| {
+        lead.map(|member| pick(member).reference.clone()).unwrap_or_default()
+    };
+    let mode = format!("{:?}", plan.handover.mode).to_lowercase();
+    Event::Planned {
+        update: plan.update.clone(),
+        app: plan.app.clone(),
+        from: reference(|member| &member.old.image),
+        to: reference(|member| &member.image),
+        handover: format!("hand-over by {mode} ({})", plan.handover.because),
+    }
+}
+
+fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
+    Ok(Request {
+        app: app.trim_start_matches('/').to_owned(),
+        image: image.to_owned(),
+        pull: how.pull,
+        platform: how.platform.clone(),
+        credentials: credentials(how)?,
+        handover: how.handover,
+        page_ports: how.page_port.clone(),
+        health_timeout: how.health_timeout,
+        stable: how.stable,
+        health: HealthRequest {
+            path: how.health_path.clone(),
+            port: how.health_port,
+            status: how.health_status,
+        },
+        title: how.title.clone(),
+        allow: how.allow.clone(),
+    })
+}
+
+fn credentials(how: &How) -> Result<Option<Credentials>, CliError> {
+    let (Some(user), Some(file)) = (&how.registry_user, &how.registry_password_file) else {
+        return Ok(None);
+    };
+    let password = std::fs::read_to_string(file)
+        .map_err(|source| CliError::PasswordFile { file: file.clone(), source })?;
+    Ok(Some(Credentials::Password {
+        user: user.clone(),
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    }))
+}

@@ -1,0 +1,132 @@
+//! Following a helper from outside: its events, and how it ended.
+//!
+//! The helper's log is the stream of events. It may end early, since the helper
+//! deletes itself or is killed; then the engine's facts say what is true.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use crate::engine::{Engine, EngineError};
+use crate::events::Event;
+use crate::plan::Plan;
+use crate::swap::observe::observe;
+use crate::swap::{Next, Outcome, next};
+
+/// How long the engine may be out of reach before we stop following.
+const PATIENCE: u32 = 600;
+
+/// How following ended.
+#[derive(Debug)]
+pub enum Followed {
+    /// The update ended, like this.
+    Ended(Outcome),
+    /// The helper is gone, but the update has not ended.
+    HelperGone,
+    /// The helper was stopped, but the update has not ended.
+    HelperStopped,
+}
+
+/// Follows the helper `id` of `plan` until the update has ended.
+pub async fn follow(
+    engine: &Engine,
+    plan: &Plan,
+    id: &str,
+    mut on_event: impl FnMut(Event),
+) -> Result<Followed, EngineError> {
+    let mut seen = 0;
+    let mut failures = 0;
+    let mut last_outcome = None;
+    loop {
+        let looked = async {
+            let mut lines = std::pin::pin!(engine.output(id, true)?);
+            // A helper that was restarted goes on in the same log.
+            let mut line_number = 0;
+            while let Some(line) = lines.next().await {
+                let Ok(line) = line else { break };
+                line_number += 1;
+                if line_number <= seen {
+                    continue;
+                }
+                seen = line_number;
+                let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
+                if let Event::Finished { outcome, reason, .. } = &event {
+                    last_outcome = outcome_of(outcome, reason.clone().unwrap_or_default());
+                }
+                on_event(event);
+            }
+            engine.container(id).await
+        };
+        match looked.await {
+            Ok(None) => {
+                return match last_outcome {
+                    Some(outcome) => Ok(Followed::Ended(outcome)),
+                    None => judge(engine, plan).await,
+                };
+            }
+            Ok(Some(helper)) => {
+                failures = 0;
+                let running = helper["State"]["Running"] == true;
+                if !running && crate::launch::is_finished(&helper) {
+                    return match last_outcome {
+                        Some(outcome) => Ok(Followed::Ended(outcome)),
+                        None => judge(engine, plan).await,
+                    };
+                }
+                // Stopped by hand: the engine won't start it again by itself.
+                let stopped = helper["State"]["Status"] == "exited"
+                    && helper["State"]["Restarting"] == false
+                    && !running;
+                if stopped && stays_stopped(engine, id).await {
+                    return Ok(Followed::HelperStopped);
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                if failures > PATIENCE {
+                    return Err(error);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The engine restarts a killed helper within a second; one that was stopped by
+/// hand stays down.
+async fn stays_stopped(engine: &Engine, id: &str) -> bool {
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        match engine.container(id).await {
+            Ok(Some(helper)) if helper["State"]["Status"] == "exited" => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// What the engine's facts say of an update without a helper.
+pub async fn judge(engine: &Engine, plan: &Plan) -> Result<Followed, EngineError> {
+    let seen = observe(engine, plan).await?;
+    let committed = seen.old.first().is_some_and(Option::is_none);
+    let lead_new = seen.facts.members.first().and_then(|member| member.new.as_ref());
+    // What the gate saw is lost with the helper, but a commit proves it.
+    let named = lead_new.is_some_and(|new| new.name == plan.app);
+    if committed && named {
+        return Ok(Followed::Ended(Outcome::Updated));
+    }
+    match next(plan, &seen.facts) {
+        Next::Finish(outcome) => Ok(Followed::Ended(outcome)),
+        _ => Ok(Followed::HelperGone),
+    }
+}
+
+fn outcome_of(word: &str, reason: String) -> Option<Outcome> {
+    match word {
+        "updated" => Some(Outcome::Updated),
+        "rolled-back" => Some(Outcome::RolledBack),
+        "refused" => Some(Outcome::Refused { reason }),
+        "needs-a-person" => Some(Outcome::NeedsAPerson { reason }),
+        _ => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! The helper: the short-lived container that carries a plan out.
+//!
+//! It finds its plan in its own labels, does what the facts call for, and stands
+//! down: after an update it deletes itself; after a rollback it gives up its
+//! restart policy and exits, so that its log and exit code stay readable.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use crate::engine::{Endpoint, Engine, EngineError};
+use crate::events::Event;
+use crate::handover::{Switch, SwitchError};
+use crate::page::Page;
+use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
+use crate::progress::{Progress, initial_status};
+use crate::swap::Outcome;
+use crate::swap::observe::observe;
+use crate::swap::run::{EngineLost, Runner};
+
+/// How long visitors may take to leave the page at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Tries to stand down before the engine is left to find the helper gone.
+const GOODBYES: u32 = 10;
+
+/// Why a helper could not do its work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperError {
+    /// The engine can't be reached.
+    #[error("the helper cannot reach the engine")]
+    Engine(#[source] EngineError),
+    /// The engine went away for good.
+    #[error(transparent)]
+    Lost(#[from] EngineLost),
+    /// There is no such container.
+    #[error("there is no helper container `{0}`")]
+    NoSuchHelper(String),
+    /// Its plan is missing or strange.
+    #[error("the helper `{helper}` carries no plan that this version understands: {why}")]
+    NoPlan {
+        /// The container.
+        helper: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Runs the plan of the helper container `name` to its end. Events go to `emit`.
+pub async fn run(
+    endpoint: Endpoint,
+    name: &str,
+    emit: impl Fn(&Event) + Send + 'static,
+) -> Result<Outcome, HelperError> {
+    let engine = connect(endpoint).await?;
+    let me = engine.container(name).await.map_err(HelperError::Engine)?;
+    let me = me.ok_or_else(|| HelperError::NoSuchHelper(name.to_owned()))?;
+    let plan = read_plan(&me)?;
+    info!(update = plan.update, app = plan.app, "starting");
+
+    let page = Page::new(initial_status(&plan));
+    let mut progress = Progress::new(page.clone(), emit);
+    let table = format!("changeover-{}", plan.app);
+    let (switch, because) = match Switch::prepare(&plan.handover, &table, page.clone()) {
+        Ok(prepared) => prepared,
+        Err(error) => match refuse_untouched(&engine, &plan, &error).await {
+            Some(outcome) => {
+                progress.finish(&outcome);
+                stand_down(&engine, &me, &outcome).await;
+                return Ok(outcome);
+            }
+            None => (Switch::none(page), Some(chain(&error))),
+        },
+    };
+    progress.emit(Event::Started {
+        update: plan.update.clone(),
+        app: plan.app.clone(),
+        handover: match switch.mode() {
+            HandoverMode::Redirect => "redirect",
+            HandoverMode::Bind => "bind",
+            HandoverMode::None => "none",
+        }
+        .to_owned(),
+        because,
+    });
+    let mut runner = Runner::new(&engine, &plan, switch, progress);
+    let outcome = runner.run().await?;
+    runner.drain(DRAIN_LIMIT).await;
+    stand_down(&engine, &me, &outcome).await;
+    Ok(outcome)
+}
+
+/// The plan in a helper's labels.
+pub fn read_plan(helper: &Value) -> Result<Plan, HelperError> {
+    let name = helper["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+    let no_plan = |why: String| HelperError::NoPlan { helper: name.to_owned(), why };
+    let label = helper["Config"]["Labels"][labels::PLAN].as_str();
+    let text = label.ok_or_else(|| no_plan(format!("the label {} is missing", labels::PLAN)))?;
+    let plan: Plan = serde_json::from_str(text).map_err(|error| no_plan(error.to_string()))?;
+    match plan.schema {
+        SCHEMA => Ok(plan),
+        other => Err(no_plan(format!("schema {other} instead of {SCHEMA}"))),
+    }
+}
+
+async fn connect(endpoint: Endpoint) -> Result<Engine, HelperError> {
+    let mut last = None;
+    for _ in 0..50 {
+        match Engine::connect(endpoint.clone()).await {
+            Ok(engine) => return Ok(engine),
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(HelperError::Engine(last.unwrap_or(EngineError::Stalled { seconds: 10 })))
+}
+
+/// A page that cannot be shown as the operator insisted refuses the update, unless
+/// an earlier run has begun it: then the app comes before the page.
+async fn refuse_untouched(engine: &Engine, plan: &Plan, error: &SwitchError) -> Option<Outcome> {
+    let seen = observe(engine, plan).await.ok()?;
+    let untouched = seen.new.iter().all(Option::is_none);
+    untouched.then(|| Outcome::Refused { reason: chain(error) })
+}
+
+async fn stand_down(engine: &Engine, me: &Value, outcome: &Outcome) {
+    let id = me["Id"].as_str().unwrap_or_default();
+    if me["HostConfig"]["AutoRemove"] == true {
+        return;
+    }
+    for _ in 0..GOODBYES {
+        let done = match outcome {
+            // The engine kills us on the way, so success is not coming back here.
+            Outcome::Updated => engine.remove_by_force(id).await,
+            _ => engine.set_policy(id, &json!({ "Name": "no", "MaximumRetryCount": 0 })).await,
+        };
+        match done {
+            Ok(()) => return,
+            Err(error) => warn!(%error, "cannot stand down yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    error!("the helper stays behind; `changeover gc` clears it away");
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

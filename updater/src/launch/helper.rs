@@ -1,0 +1,214 @@
+//! The helper container: made from this very binary, if nobody names an image.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{LaunchError, socket};
+use crate::engine::{Endpoint, Engine, EngineError};
+use crate::plan::{HandoverMode, Plan, labels};
+
+/// Where the helper finds the socket.
+const SOCKET: &str = "/var/run/docker.sock";
+/// Repository of the images that we make ourselves.
+const OWN_REPOSITORY: &str = "changeover-helper";
+/// CAP_SYS_RESOURCE in the kernel's bit mask.
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
+/// Settings of the helper that are not the plan's.
+#[derive(Debug, Clone, Default)]
+pub struct HelperOptions {
+    /// A published image of ours; otherwise one is made from this binary.
+    pub image: Option<String>,
+    /// The socket's path on the host, where it can't be found out.
+    pub socket: Option<PathBuf>,
+    /// Docker's own auto-remove instead of surviving a crash of the engine.
+    pub auto_remove: bool,
+}
+
+/// Whether a helper that doesn't run has come to an end. It says so by giving up
+/// its restart policy; one that was killed keeps it.
+pub fn is_finished(helper: &Value) -> bool {
+    let policy = helper["HostConfig"]["RestartPolicy"]["Name"].as_str().unwrap_or_default();
+    matches!(policy, "" | "no") && helper["HostConfig"]["AutoRemove"] != true
+}
+
+pub(super) async fn start(
+    engine: &Engine,
+    mut plan: Plan,
+    options: &HelperOptions,
+) -> Result<(Plan, String), LaunchError> {
+    let app = plan.app.clone();
+    let failed = |why: &str, source: EngineError| LaunchError::Helper {
+        app: app.clone(),
+        why: why.to_owned(),
+        source: Some(source),
+    };
+    let image = match &options.image {
+        Some(image) => image.clone(),
+        None => {
+            let image = own_image(engine, &app).await?;
+            plan.own_helper_image = Some(image.clone());
+            image
+        }
+    };
+    let mount = mount(engine, &app, options).await?;
+    let mut body = create_body(&plan, &image, mount, options);
+    let name = plan.helper_name();
+    let id = match engine.create(&name, None, &body).await {
+        Ok(id) => id,
+        Err(error) if error.status() == Some(409) => {
+            return Err(LaunchError::AlreadyUnderWay { app });
+        }
+        Err(error) => return Err(failed("it cannot be created", error)),
+    };
+    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
+    // Some hosts may not lower anybody's OOM score. Then it goes without.
+    if !error.to_string().contains("oom_score_adj") {
+        let _ = engine.remove(&id).await;
+        return Err(failed("it cannot be started", error));
+    }
+    engine.remove(&id).await.map_err(LaunchError::engine)?;
+    body["HostConfig"]["OomScoreAdj"] = 0.into();
+    let again = |error| failed("it cannot be started", error);
+    let id = engine.create(&name, None, &body).await.map_err(again)?;
+    engine.start(&id).await.map_err(again)?;
+    Ok((plan, id))
+}
+
+/// The create request. Short: everything that the helper does is in the plan.
+fn create_body(plan: &Plan, image: &str, mount: Option<String>, options: &HelperOptions) -> Value {
+    let policy = if options.auto_remove { "no" } else { "always" };
+    let mut capabilities = vec!["NET_BIND_SERVICE"];
+    if plan.handover.mode == HandoverMode::Redirect {
+        capabilities.push("NET_ADMIN");
+    }
+    let host = match &mount {
+        Some(_) => format!("unix://{SOCKET}"),
+        None => std::env::var("DOCKER_HOST").unwrap_or_default(),
+    };
+    json!({
+        "Image": image,
+        "Entrypoint": ["/changeover"],
+        "Cmd": ["run", "--helper", plan.helper_name()],
+        "Env": [format!("DOCKER_HOST={host}")],
+        "User": "0:0",
+        "Healthcheck": { "Test": ["NONE"] },
+        "Labels": {
+            labels::ROLE: "helper",
+            labels::APP: plan.app,
+            labels::PLAN: json!(plan).to_string(),
+            // Other updaters leave us alone.
+            "com.centurylinklabs.watchtower.enable": "false",
+            "wud.watch": "false",
+            "diun.enable": "false",
+            "dockhand.update": "false",
+            "dd.watch": "false",
+        },
+        "HostConfig": {
+            "NetworkMode": "host",
+            "Binds": mount.map(|source| vec![format!("{source}:{SOCKET}")]),
+            "RestartPolicy": { "Name": policy, "MaximumRetryCount": 0 },
+            "AutoRemove": options.auto_remove,
+            "ReadonlyRootfs": true,
+            "CapDrop": ["ALL"],
+            "CapAdd": capabilities,
+            // The socket would be out of reach under SELinux otherwise.
+            "SecurityOpt": ["no-new-privileges", "label=disable"],
+            "OomScoreAdj": if may_lower_oom_score() { -900 } else { 0 },
+            "PidsLimit": 64,
+            // Whatever the engine's default is: the one who follows reads it.
+            "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
+        },
+    })
+}
+
+async fn mount(
+    engine: &Engine,
+    app: &str,
+    options: &HelperOptions,
+) -> Result<Option<String>, LaunchError> {
+    if let Some(path) = &options.socket {
+        return Ok(Some(path.to_string_lossy().into_owned()));
+    }
+    let Endpoint::Unix(path) = engine.endpoint() else { return Ok(None) };
+    match socket::on_host(engine, path).await {
+        Some(path) => Ok(Some(path.to_string_lossy().into_owned())),
+        None => Err(LaunchError::Helper {
+            app: app.to_owned(),
+            why: "the engine's socket is mounted here, but not where it is on the host\nhint: say so with --socket /path/on/the/host/docker.sock".into(),
+            source: None,
+        }),
+    }
+}
+
+/// Makes the helper's image from the running binary, unless it is there already.
+async fn own_image(engine: &Engine, app: &str) -> Result<String, LaunchError> {
+    let failed = |why: String| LaunchError::Helper { app: app.to_owned(), why, source: None };
+    let binary = std::fs::read("/proc/self/exe")
+        .map_err(|error| failed(format!("this program cannot read itself ({error})")))?;
+    if needs_a_loader(&binary) {
+        return Err(failed(
+            "this program is dynamically linked, and its image would have no libraries\nhint: build it as the README says, or name a published image with --helper-image".into(),
+        ));
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&binary);
+    let version = env!("CARGO_PKG_VERSION");
+    let reference = format!("{OWN_REPOSITORY}:{version}-{:016x}", hasher.finish());
+    if engine.image(&reference).await.map_err(LaunchError::engine)?.is_some() {
+        return Ok(reference);
+    }
+    let files = tar_of(&binary).map_err(|error| failed(error.to_string()))?;
+    let changes = [
+        r#"ENTRYPOINT ["/changeover"]"#.to_owned(),
+        format!("LABEL {}=helper-image", labels::ROLE),
+    ];
+    match engine.import_image(&reference, files, &changes).await {
+        Ok(()) => Ok(reference),
+        Err(source) => Err(LaunchError::Helper {
+            app: app.to_owned(),
+            why: "its image cannot be made".into(),
+            source: Some(source),
+        }),
+    }
+}
+
+fn tar_of(binary: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::with_capacity(binary.len() + 4096));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(binary.len() as u64);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "changeover", binary)?;
+    archive.into_inner()
+}
+
+/// Whether an ELF file asks for a dynamic loader: it has a PT_INTERP segment.
+fn needs_a_loader(elf: &[u8]) -> bool {
+    const PT_INTERP: u32 = 3;
+    let u16_at = |at: usize| {
+        elf.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes) as usize
+    };
+    let u64_at = |at: usize| {
+        elf.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes) as usize
+    };
+    let (table, size, count) = (u64_at(32), u16_at(54), u16_at(56));
+    (0..count).any(|n| {
+        let at = table + n * size;
+        elf.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
+            == Some(PT_INTERP)
+    })
+}
+
+/// Only whoever holds CAP_SYS_RESOURCE may lower an OOM score; asking in vain costs
+/// a failed start. In a container we can't know and try.
+fn may_lower_oom_score() -> bool {
+    if socket::in_container() {
+        return true;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bounding = bounding.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    bounding.is_none_or(|mask| mask & CAP_SYS_RESOURCE != 0)
+}
