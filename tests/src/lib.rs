@@ -1,1 +1,4 @@
 //! The end-to-end suite's own parts.
+
+pub mod load;
+pub mod sample;
