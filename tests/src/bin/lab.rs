@@ -1,0 +1,94 @@
+//! A throw-away engine for developers: `lab install [KIND…]`, `lab shell KIND [COMMAND…]`, `lab clean`.
+//!
+//! `shell` starts an engine, says how to reach it, and takes it down at Ctrl-C, SIGTERM, the end of
+//! its input, or when the command is done.
+
+use std::io::{IsTerminal, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::process::{ExitCode, ExitStatus};
+
+use changeover_tests::lab::{self, EngineKind, Lab};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["install", kinds @ ..] => install(kinds),
+        ["shell", kind, command @ ..] => shell(kind, command),
+        ["clean"] => {
+            lab::clear_leftovers();
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprintln!("usage: lab install [KIND…] | lab shell KIND [COMMAND [ARGS…]] | lab clean");
+            eprintln!("kinds: {}", EngineKind::ALL.map(EngineKind::version).join(" "));
+            Ok(ExitCode::from(2))
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("lab: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn install(kinds: &[&str]) -> Result<ExitCode> {
+    let kinds: Vec<EngineKind> = kinds.iter().map(|kind| kind.parse()).collect::<std::result::Result<_, _>>()?;
+    lab::install(if kinds.is_empty() { &EngineKind::ALL } else { &kinds })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
+    let kind: EngineKind = kind.parse()?;
+    lab::install(&[kind])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _inside = runtime.enter();
+    // From here on the signals are ours, so one that comes during the start isn't lost, and ends the
+    // lab in good order.
+    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let lab = Lab::start(kind);
+    let settings = [
+        ("DOCKER_HOST", lab.docker_host()),
+        ("LAB_DIR", lab.dir().display().to_string()),
+        ("LAB_HOST_NETNS", lab.host_netns().name().to_owned()),
+        ("LAB_OUTSIDE_NETNS", lab.outside_netns().name().to_owned()),
+        ("LAB_HOST_V4", lab.host_v4().to_string()),
+        ("LAB_HOST_V6", lab.host_v6().to_string()),
+    ];
+    if let [program, args @ ..] = command {
+        let mut command = lab.host_command(program);
+        let status = command.args(args).envs(settings).status()?;
+        return Ok(exit_code(status));
+    }
+    for (name, value) in settings {
+        println!("export {name}={value}");
+    }
+    runtime.block_on(end(interrupt, terminate));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn end(mut interrupt: tokio::signal::unix::Signal, mut terminate: tokio::signal::unix::Signal) {
+    let (closed, input_closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Started in the background, the input is /dev/null, whose end means nothing.
+        let stdin = std::io::stdin();
+        let is_device = std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.file_type().is_char_device());
+        if stdin.is_terminal() || !is_device {
+            let _ = stdin.lock().read_to_end(&mut Vec::new());
+            let _ = closed.send(());
+        } else {
+            std::mem::forget(closed);
+        }
+    });
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = input_closed => {}
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}

@@ -1,0 +1,276 @@
+//! Throw-away Docker engines: each [`Lab`] is a small machine of its own.
+//!
+//! A lab has its own process, mount and network namespaces over a Debian root file system that holds
+//! the engine wanted, so it can be killed, restarted or lose its power without anybody else noticing.
+//! One thing to know before changing it: everything in the lab is a descendant of one init process,
+//! which ends as soon as the [`Lab`] (or the process that holds it) is gone. The kernel then ends the
+//! rest of the process namespace, and the mounts go with it. So nothing has to be searched for by
+//! name, and a crashed test run leaves no more than a directory and two network names, which the
+//! next lab clears away.
+//!
+//! ```no_run
+//! use changeover_tests::lab::{EngineKind, Lab, install};
+//!
+//! install(&EngineKind::ALL)?;
+//! let lab = Lab::start(EngineKind::V28_5);
+//! let (status, version) = lab.api("GET", "/version", None);
+//! println!("{status}: {} listens on {}", version["Version"], lab.docker_host());
+//! # Ok::<(), changeover_tests::lab::InstallError>(())
+//! ```
+
+mod api;
+mod claim;
+mod image;
+mod install;
+mod machine;
+mod network;
+mod registry;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use claim::Claim;
+use machine::Machine;
+use network::Network;
+
+pub use claim::clear_leftovers;
+pub use image::busybox;
+pub use install::{EngineKind, InstallError, UnknownEngine, install};
+pub use network::Netns;
+pub use registry::{Login, Registry};
+
+/// How long an engine may take to answer. It needs about a second; a busy machine needs more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running throw-away engine with a host network and an outside client network.
+///
+/// Its methods panic with the reason when something fails: it serves tests.
+#[derive(Debug)]
+pub struct Lab {
+    kind: EngineKind,
+    options: Options,
+    engine: Option<Child>,
+    containerd: Option<Child>,
+    machine: Option<Machine>,
+    network: Network,
+    // Last, so that the number is free again only after everything else is gone.
+    claim: Claim,
+}
+
+/// What a lab's engine is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--live-restore`: containers live on while the engine is stopped.
+    pub live_restore: bool,
+    /// Further arguments for `dockerd`.
+    pub engine_args: Vec<String>,
+}
+
+impl Lab {
+    /// Starts an engine and waits until it answers.
+    pub fn start(kind: EngineKind) -> Self {
+        Self::start_with(kind, Options::default())
+    }
+
+    /// Starts an engine with options of the caller's and waits until it answers.
+    pub fn start_with(kind: EngineKind, options: Options) -> Self {
+        if let Err(error) = install(&[kind]) {
+            panic!("{error}");
+        }
+        let claim = Claim::next();
+        let network = Network::set_up(claim.number());
+        let mut lab = Self { kind, options, engine: None, containerd: None, machine: None, network, claim };
+        lab.start_again();
+        lab
+    }
+
+    /// Starts the engine after [`stop`](Self::stop), [`kill`](Self::kill) or, as at boot, after
+    /// [`power_cut`](Self::power_cut), and waits until it answers.
+    pub fn start_again(&mut self) {
+        assert!(self.engine.is_none(), "the engine of {} runs already", self.name());
+        if self.machine.is_none() {
+            let machine = Machine::boot(&self.name(), &self.kind.rootfs(), self.dir(), &self.host_netns());
+            // Docker uses a containerd that is there already. As on a real machine it is a service of
+            // its own; one that dockerd starts dies with it, which isn't what happens out there.
+            self.containerd = Some(self.service(&machine, "containerd", &["--log-level=warn".into()]));
+            wait_for("containerd listens", self.dir(), || {
+                machine.command("test").args(["-S", "/run/containerd/containerd.sock"]).status().is_ok_and(|s| s.success())
+            });
+            self.machine = Some(machine);
+        }
+        let machine = self.machine.as_ref().expect("the machine was just booted");
+        self.engine = Some(self.service(machine, "dockerd", &self.engine_args()));
+        wait_for("dockerd answers", self.dir(), || self.answers());
+    }
+
+    /// Ends the engine in good order (SIGTERM) and waits for it.
+    pub fn stop(&mut self) {
+        self.end_engine("TERM");
+    }
+
+    /// SIGKILLs the engine and nothing else: containerd and the containers live on.
+    pub fn kill(&mut self) {
+        self.end_engine("KILL");
+    }
+
+    /// Everything dies at once; what was in memory (`/run`, network set-up, firewall rules) is gone.
+    ///
+    /// The host gets a new network namespace, so threads that [entered](Netns::enter) the old one
+    /// must enter again. The outside client keeps its own, as it would in life.
+    pub fn power_cut(&mut self) {
+        self.end_everything();
+        claim::clear_cgroups(&self.name());
+        self.network.reset_host();
+    }
+
+    /// Which engine this is.
+    pub fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
+    /// The lab's unique name: `changeover-lab-N`. It is the engine's host name too.
+    pub fn name(&self) -> String {
+        self.claim.name()
+    }
+
+    /// A directory with the same path here and inside the lab: bind mount sources go here.
+    pub fn dir(&self) -> &Path {
+        self.claim.dir()
+    }
+
+    /// The engine's socket. The path is the same here and as the engine sees it, so it can be a
+    /// bind mount's source too; inside the lab `/var/run/docker.sock` is the same engine.
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("docker.sock")
+    }
+
+    /// The engine's socket as `DOCKER_HOST` wants it.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// What dockerd has written to its log.
+    pub fn engine_log(&self) -> PathBuf {
+        self.dir().join("dockerd.log")
+    }
+
+    /// The network of the engine's host: published ports and host-network containers live there.
+    pub fn host_netns(&self) -> Netns {
+        self.network.host()
+    }
+
+    /// The network of a client somewhere outside.
+    pub fn outside_netns(&self) -> Netns {
+        self.network.outside()
+    }
+
+    /// The host's IPv4 address as the outside client sees it.
+    pub fn host_v4(&self) -> std::net::Ipv4Addr {
+        self.network.host_v4()
+    }
+
+    /// The host's IPv6 address as the outside client sees it.
+    pub fn host_v6(&self) -> std::net::Ipv6Addr {
+        self.network.host_v6()
+    }
+
+    /// A command on the lab's machine: the lab's own programs, processes, mounts and host network.
+    /// The rootfs has `docker`, `nft`, `iptables`, `ip`, `ps` and `busybox`.
+    pub fn machine_command(&self, program: &str) -> Command {
+        self.machine.as_ref().expect("the lab has power").command(program)
+    }
+
+    /// A command of this machine in the lab's host network.
+    pub fn host_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.host_netns().command(program);
+        command.env("DOCKER_HOST", self.docker_host());
+        command
+    }
+
+    /// A command of this machine in the outside client's network.
+    pub fn outside_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        self.outside_netns().command(program)
+    }
+
+    /// Ends a container's first process behind the engine's back, as a crash would. (Docker doesn't
+    /// restart what was ended through `docker kill`.)
+    pub fn crash_container(&self, name_or_id: &str) {
+        let (status, inspected) = self.api("GET", &format!("/containers/{name_or_id}/json"), None);
+        assert_eq!(status, 200, "cannot inspect `{name_or_id}`: {inspected}");
+        let pid = inspected["State"]["Pid"].to_string();
+        // Docker's number counts in the lab's process namespace, so the kill happens there.
+        let killed = self.machine_command("kill").args(["-KILL", &pid]).status().expect("nsenter can be run");
+        assert!(killed.success(), "cannot kill process {pid} of `{name_or_id}`");
+    }
+
+    fn engine_args(&self) -> Vec<String> {
+        let n = self.claim.number();
+        let mut args = vec![
+            "--host=unix:///run/docker.sock".to_owned(),
+            format!("--host={}", self.docker_host()),
+            // One address range a lab, so that what a log shows belongs to one lab only.
+            format!("--bip=10.214.{n}.1/24"),
+            format!("--default-address-pool=base=10.215.{n}.0/24,size=28"),
+            // Makes what the lab leaves in the machine's cgroups its own; and there is no systemd
+            // inside whose slices Docker could use.
+            format!("--cgroup-parent=/{}/docker", self.name()),
+            "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
+        ];
+        if self.options.live_restore {
+            args.push("--live-restore".to_owned());
+        }
+        args.extend(self.options.engine_args.iter().cloned());
+        args
+    }
+
+    fn service(&self, machine: &Machine, program: &str, args: &[String]) -> Child {
+        let path = self.dir().join(format!("{program}.log"));
+        let log = File::options().create(true).append(true).open(&path).expect("the lab's directory is writable");
+        machine
+            .command(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file can be shared"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"))
+    }
+
+    fn end_engine(&mut self, signal: &str) {
+        let mut engine = self.engine.take().unwrap_or_else(|| panic!("the engine of {} isn't running", self.name()));
+        // The engine's pid file counts in the lab's process namespace, so the kill happens there.
+        let script = format!("kill -{signal} \"$(cat /run/docker.pid)\"");
+        let sent = self.machine_command("sh").args(["-c", &script]).status().expect("nsenter can be run");
+        assert!(sent.success(), "cannot signal the engine of {}", self.name());
+        engine.wait().expect("the engine is a child of this process");
+    }
+
+    /// Ends every process of the lab, whatever state they are in.
+    fn end_everything(&mut self) {
+        self.machine = None;
+        for mut service in [self.engine.take(), self.containerd.take()].into_iter().flatten() {
+            let _ = service.wait();
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.end_everything();
+        // The network and the claim clear up after themselves from here.
+    }
+}
+
+/// Waits for a condition; says what the logs say if it never comes.
+fn wait_for(what: &str, dir: &Path, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() > PATIENCE {
+            let tail = |name| fs::read_to_string(dir.join(name)).unwrap_or_default();
+            panic!("after {PATIENCE:?} still not: {what}\n{}\n{}", tail("containerd.log"), tail("dockerd.log"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
