@@ -26,13 +26,15 @@ mod machine;
 mod network;
 mod registry;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use claim::Claim;
-use machine::Machine;
+use machine::{Machine, Service};
 use network::Network;
 
 pub use claim::clear_leftovers;
@@ -51,8 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Lab {
     kind: EngineKind,
     options: Options,
-    engine: Option<Child>,
-    containerd: Option<Child>,
+    engine: Option<Service>,
+    containerd: Option<Service>,
     machine: Option<Machine>,
     network: Network,
     // Last, so that the number is free again only after everything else is gone.
@@ -107,12 +109,12 @@ impl Lab {
 
     /// Ends the engine in good order (SIGTERM) and waits for it.
     pub fn stop(&mut self) {
-        self.end_engine("TERM");
+        self.end_engine(Signal::TERM);
     }
 
     /// SIGKILLs the engine and nothing else: containerd and the containers live on.
     pub fn kill(&mut self) {
-        self.end_engine("KILL");
+        self.end_engine(Signal::KILL);
     }
 
     /// Everything dies at once; what was in memory (`/run`, network set-up, firewall rules) is gone.
@@ -122,6 +124,8 @@ impl Lab {
     pub fn power_cut(&mut self) {
         self.end_everything();
         claim::clear_cgroups(&self.name());
+        // In life it is under /run, and in memory as well.
+        let _ = fs::remove_file(self.socket());
         self.network.reset_host();
     }
 
@@ -225,33 +229,21 @@ impl Lab {
         args
     }
 
-    fn service(&self, machine: &Machine, program: &str, args: &[String]) -> Child {
-        let path = self.dir().join(format!("{program}.log"));
-        let log = File::options().create(true).append(true).open(&path).expect("the lab's directory is writable");
-        machine
-            .command(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file can be shared"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"))
+    fn service(&self, machine: &Machine, program: &str, args: &[String]) -> Service {
+        machine.start(program, args, &self.dir().join(format!("{program}.log")))
     }
 
-    fn end_engine(&mut self, signal: &str) {
-        let mut engine = self.engine.take().unwrap_or_else(|| panic!("the engine of {} isn't running", self.name()));
-        // The engine's pid file counts in the lab's process namespace, so the kill happens there.
-        let script = format!("kill -{signal} \"$(cat /run/docker.pid)\"");
-        let sent = self.machine_command("sh").args(["-c", &script]).status().expect("nsenter can be run");
-        assert!(sent.success(), "cannot signal the engine of {}", self.name());
-        engine.wait().expect("the engine is a child of this process");
+    fn end_engine(&mut self, signal: Signal) {
+        let engine = self.engine.take().unwrap_or_else(|| panic!("the engine of {} isn't running", self.name()));
+        engine.signal(signal);
+        engine.wait();
     }
 
     /// Ends every process of the lab, whatever state they are in.
     fn end_everything(&mut self) {
         self.machine = None;
-        for mut service in [self.engine.take(), self.containerd.take()].into_iter().flatten() {
-            let _ = service.wait();
+        for service in [self.engine.take(), self.containerd.take()].into_iter().flatten() {
+            service.wait();
         }
     }
 }

@@ -15,12 +15,12 @@ impl Lab {
     /// `null`; a stream of JSON (pull, push) is an array of its messages; other text is a string.
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let (status, answer) = self.api_raw(method, path, &[("Content-Type", "application/json")], body.as_bytes());
+        let (status, answer) = self.api_raw(method, path, &[("Content-Type", "application/json".to_owned())], body.as_bytes());
         (status, json(&answer))
     }
 
     /// One request to the engine with a body and headers of any kind; answers with bytes.
-    pub fn api_raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+    pub fn api_raw(&self, method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> (u16, Vec<u8>) {
         request(&self.socket(), None, method, path, headers, body)
             .unwrap_or_else(|error| panic!("{method} {path} got no answer from the engine of {}: {error}", self.name()))
     }
@@ -49,7 +49,7 @@ fn request(
     patience: Option<Duration>,
     method: &str,
     path: &str,
-    headers: &[(&str, &str)],
+    headers: &[(&str, String)],
     body: &[u8],
 ) -> io::Result<(u16, Vec<u8>)> {
     let mut stream = UnixStream::connect(socket)?;

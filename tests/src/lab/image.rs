@@ -20,7 +20,7 @@ impl Lab {
         for change in changes {
             path += &format!("&changes={}", encode(change));
         }
-        let (status, answer) = self.api_raw("POST", &path, &[("Content-Type", "application/x-tar")], &tar);
+        let (status, answer) = self.api_raw("POST", &path, &[("Content-Type", "application/x-tar".to_owned())], &tar);
         let answer = api::json(&answer);
         // Success is one message with the id; an error may come after a 200.
         match answer["status"].as_str() {

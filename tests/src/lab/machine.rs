@@ -1,10 +1,12 @@
 //! The lab's machine: an init process in namespaces of its own, and the way into them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::network::Netns;
 
@@ -12,7 +14,7 @@ use super::network::Netns;
 #[derive(Debug)]
 pub(super) struct Machine {
     unshare: Child,
-    init: u32,
+    init: Pid,
 }
 
 impl Machine {
@@ -31,7 +33,7 @@ impl Machine {
             // however it dies, the kernel closes it.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(dir.join("boot.log")).expect("the lab's directory is writable"))
+            .stderr(File::create(dir.join("boot.log")).expect("the lab's directory is writable"))
             // So that Ctrl-C reaches us alone, and we take the lab down in good order.
             .process_group(0)
             .spawn()
@@ -43,15 +45,29 @@ impl Machine {
             let log = fs::read_to_string(dir.join("boot.log")).unwrap_or_default();
             panic!("the machine of {name} doesn't boot\n{log}");
         }
-        let init = only_child(unshare.id());
+        let init = only_child(unshare.id()).expect("unshare has started init, for it said ready");
         Self { unshare, init }
+    }
+
+    /// Starts a program that stays, with its output in `log`.
+    pub(super) fn start(&self, program: &str, args: &[String], log: &Path) -> Service {
+        let log = File::options().create(true).append(true).open(log).expect("the lab's directory is writable");
+        let nsenter = self
+            .command(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file can be shared"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+        Service { nsenter }
     }
 
     /// A command on this machine.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--net", "--uts", "--ipc", "--wd=/", "--", program])
+            .args(["--target", &self.init.as_raw_pid().to_string(), "--mount", "--pid", "--net", "--uts", "--ipc", "--wd=/", "--", program])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
@@ -64,9 +80,34 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // The init of a process namespace takes all its processes with it, and unshare sees its end
         // only after the last of them is gone.
-        let pid = i32::try_from(self.init).ok().and_then(rustix::process::Pid::from_raw);
-        let _ = rustix::process::kill_process(pid.expect("a process id isn't zero"), rustix::process::Signal::KILL);
+        let _ = kill_process(self.init, Signal::KILL);
         let _ = self.unshare.wait();
+    }
+}
+
+/// A program that runs on the machine.
+#[derive(Debug)]
+pub(super) struct Service {
+    nsenter: Child,
+}
+
+impl Service {
+    /// Sends a signal to the program (and not to nsenter, which only waits for it).
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(pid) = only_child(self.nsenter.id()) {
+            // It may end by itself in this moment, which is as good.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for the program's end.
+    pub(super) fn wait(mut self) {
+        self.nsenter.wait().expect("it is a child of this process");
+    }
+
+    /// Whether the program has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.nsenter.try_wait().expect("it is a child of this process").is_some()
     }
 }
 
@@ -116,14 +157,12 @@ wait $!
 '
 "#;
 
-fn only_child(parent: u32) -> u32 {
-    let is_child = |pid: u32| {
+fn only_child(parent: u32) -> Option<Pid> {
+    let is_child = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // `pid (name) state ppid …`, where the name may hold anything.
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok()) == Some(parent)
     };
     let pids = fs::read_dir("/proc").expect("/proc is mounted").flatten();
-    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .find(|pid| is_child(*pid))
-        .expect("unshare has started init, for it said ready")
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid| is_child(*pid)).and_then(Pid::from_raw)
 }

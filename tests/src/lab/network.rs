@@ -28,6 +28,15 @@ impl Netns {
             .unwrap_or_else(|error| panic!("cannot enter network `{}`: {error}", self.name));
     }
 
+    /// Runs `work` in this network, in a thread made for it, and waits.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            self.enter();
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// A command of this machine that runs in this network.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         // Not `ip netns exec`: it mounts a new /sys, and with that hides the control groups.
