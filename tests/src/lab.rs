@@ -27,6 +27,8 @@ mod network;
 mod registry;
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -56,6 +58,7 @@ pub struct Lab {
     engine: Option<Service>,
     containerd: Option<Service>,
     machine: Option<Machine>,
+    system_socket: Option<UnixListener>,
     network: Network,
     // Last, so that the number is free again only after everything else is gone.
     claim: Claim,
@@ -66,6 +69,11 @@ pub struct Lab {
 pub struct Options {
     /// `--live-restore`: containers live on while the engine is stopped.
     pub live_restore: bool,
+    /// The socket is kept by the system (systemd's `docker.socket`, as most packages do it) and handed
+    /// to the engine: it stays the same file over restarts of the engine, so a container that has it
+    /// as a mount and lives on keeps it; and who connects while there is no engine waits for one.
+    /// Otherwise each engine makes its own, and there is none to connect to while it's away.
+    pub socket_activation: bool,
     /// Further arguments for `dockerd`.
     pub engine_args: Vec<String>,
 }
@@ -83,7 +91,16 @@ impl Lab {
         }
         let claim = Claim::next();
         let network = Network::set_up(claim.number());
-        let mut lab = Self { kind, options, engine: None, containerd: None, machine: None, network, claim };
+        let mut lab = Self {
+            kind,
+            options,
+            engine: None,
+            containerd: None,
+            machine: None,
+            system_socket: None,
+            network,
+            claim,
+        };
         lab.start_again();
         lab
     }
@@ -93,18 +110,32 @@ impl Lab {
     pub fn start_again(&mut self) {
         assert!(self.engine.is_none(), "the engine of {} runs already", self.name());
         if self.machine.is_none() {
-            let machine = Machine::boot(&self.name(), &self.kind.rootfs(), self.dir(), &self.host_netns());
+            let machine =
+                Machine::boot(&self.name(), &self.kind.rootfs(), self.dir(), &self.host_netns());
             // Docker uses a containerd that is there already. As on a real machine it is a service of
             // its own; one that dockerd starts dies with it, which isn't what happens out there.
-            self.containerd = Some(self.service(&machine, "containerd", &["--log-level=warn".into()]));
+            let log = self.dir().join("containerd.log");
+            self.containerd =
+                Some(machine.start("containerd", &["--log-level=warn".to_owned()], &log));
             wait_for("containerd listens", self.dir(), || {
-                machine.command("test").args(["-S", "/run/containerd/containerd.sock"]).status().is_ok_and(|s| s.success())
+                machine
+                    .command("test")
+                    .args(["-S", "/run/containerd/containerd.sock"])
+                    .status()
+                    .is_ok_and(|s| s.success())
             });
+            if self.options.socket_activation {
+                self.system_socket = Some(self.open_system_socket(&machine));
+            }
             self.machine = Some(machine);
         }
         let machine = self.machine.as_ref().expect("the machine was just booted");
-        self.engine = Some(self.service(machine, "dockerd", &self.engine_args()));
-        wait_for("dockerd answers", self.dir(), || self.answers());
+        let mut engine = self.start_engine(machine);
+        wait_for("dockerd answers", self.dir(), || {
+            assert!(!engine.has_ended(), "dockerd ended at once\n{}", log_tail(&self.engine_log()));
+            self.answers()
+        });
+        self.engine = Some(engine);
     }
 
     /// Ends the engine in good order (SIGTERM) and waits for it.
@@ -205,15 +236,17 @@ impl Lab {
         assert_eq!(status, 200, "cannot inspect `{name_or_id}`: {inspected}");
         let pid = inspected["State"]["Pid"].to_string();
         // Docker's number counts in the lab's process namespace, so the kill happens there.
-        let killed = self.machine_command("kill").args(["-KILL", &pid]).status().expect("nsenter can be run");
+        let killed = self
+            .machine_command("kill")
+            .args(["-KILL", &pid])
+            .status()
+            .expect("nsenter can be run");
         assert!(killed.success(), "cannot kill process {pid} of `{name_or_id}`");
     }
 
     fn engine_args(&self) -> Vec<String> {
         let n = self.claim.number();
         let mut args = vec![
-            "--host=unix:///run/docker.sock".to_owned(),
-            format!("--host={}", self.docker_host()),
             // One address range a lab, so that what a log shows belongs to one lab only.
             format!("--bip=10.214.{n}.1/24"),
             format!("--default-address-pool=base=10.215.{n}.0/24,size=28"),
@@ -222,6 +255,12 @@ impl Lab {
             format!("--cgroup-parent=/{}/docker", self.name()),
             "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
         ];
+        if self.system_socket.is_some() {
+            args.push("--host=fd://".to_owned());
+        } else {
+            args.push("--host=unix:///run/docker.sock".to_owned());
+            args.push(format!("--host={}", self.docker_host()));
+        }
         if self.options.live_restore {
             args.push("--live-restore".to_owned());
         }
@@ -229,12 +268,35 @@ impl Lab {
         args
     }
 
-    fn service(&self, machine: &Machine, program: &str, args: &[String]) -> Service {
-        machine.start(program, args, &self.dir().join(format!("{program}.log")))
+    fn start_engine(&self, machine: &Machine) -> Service {
+        let Some(socket) = &self.system_socket else {
+            return machine.start("dockerd", &self.engine_args(), &self.engine_log());
+        };
+        // systemd's way to hand sockets over: they start at number 3, and the receiver's process id
+        // has to be in the environment, so it's set by the process that becomes the engine.
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec dockerd \"$@\"";
+        let mut args = vec!["-c".to_owned(), script.to_owned(), "dockerd".to_owned()];
+        args.extend(self.engine_args());
+        let socket: OwnedFd = socket.try_clone().expect("a socket can be shared").into();
+        machine.start_with_input("sh", &args, socket.into(), &self.engine_log())
+    }
+
+    /// Listens on the engine's socket in the engine's stead, and puts it in its usual place as well.
+    fn open_system_socket(&self, machine: &Machine) -> UnixListener {
+        let listener = UnixListener::bind(self.socket()).expect("the lab's directory is writable");
+        let usual = "/run/docker.sock";
+        let script = format!("touch {usual} && mount --bind {} {usual}", self.socket().display());
+        let done =
+            machine.command("sh").args(["-c", &script]).status().expect("nsenter can be run");
+        assert!(done.success(), "cannot put the socket to {usual}");
+        listener
     }
 
     fn end_engine(&mut self, signal: Signal) {
-        let engine = self.engine.take().unwrap_or_else(|| panic!("the engine of {} isn't running", self.name()));
+        let engine = self
+            .engine
+            .take()
+            .unwrap_or_else(|| panic!("the engine of {} isn't running", self.name()));
         engine.signal(signal);
         engine.wait();
     }
@@ -242,6 +304,7 @@ impl Lab {
     /// Ends every process of the lab, whatever state they are in.
     fn end_everything(&mut self) {
         self.machine = None;
+        self.system_socket = None;
         for service in [self.engine.take(), self.containerd.take()].into_iter().flatten() {
             service.wait();
         }
@@ -260,9 +323,16 @@ fn wait_for(what: &str, dir: &Path, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         if start.elapsed() > PATIENCE {
-            let tail = |name| fs::read_to_string(dir.join(name)).unwrap_or_default();
-            panic!("after {PATIENCE:?} still not: {what}\n{}\n{}", tail("containerd.log"), tail("dockerd.log"));
+            let tails =
+                ["containerd.log", "dockerd.log"].map(|name| log_tail(&dir.join(name))).join("\n");
+            panic!("after {PATIENCE:?} still not: {what}\n{tails}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn log_tail(path: &Path) -> String {
+    let log = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }

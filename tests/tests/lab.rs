@@ -1,13 +1,15 @@
 //! The labs themselves: what the rest of the suite takes for granted.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use changeover_tests::lab::{EngineKind, Lab, Login, Netns, Options, Registry, busybox, clear_leftovers};
+use changeover_tests::lab::{
+    EngineKind, Lab, Login, Netns, Options, Registry, busybox, clear_leftovers,
+};
 use serde_json::json;
 
 #[test]
@@ -49,7 +51,14 @@ fn containers_outlive_a_killed_engine() {
         run_web(&lab, "no");
         let started = inspect(&lab)["State"]["StartedAt"].clone();
         lab.kill();
-        assert!(lab.machine_command("pgrep").arg("busybox").status().expect("pgrep is there").success());
+        assert!(
+            lab.machine_command("pgrep")
+                .args(["--count", "busybox"])
+                .output()
+                .expect("pgrep is there")
+                .status
+                .success()
+        );
         lab.start_again();
         assert_reached(&lab);
         assert_eq!(inspect(&lab)["State"]["StartedAt"], started);
@@ -61,7 +70,8 @@ fn only_armed_containers_come_back_after_a_power_cut() {
     for kind in EngineKind::ALL {
         let mut lab = Lab::start(kind);
         run_web(&lab, "always");
-        let (status, _) = lab.api("POST", "/containers/create?name=once", Some(&json!({"Image": "web:1"})));
+        let (status, _) =
+            lab.api("POST", "/containers/create?name=once", Some(&json!({"Image": "web:1"})));
         assert_eq!(status, 201);
         assert_eq!(lab.api("POST", "/containers/once/start", None).0, 204);
         lab.power_cut();
@@ -97,7 +107,8 @@ fn the_socket_has_one_path_here_and_for_the_engine() {
     for kind in EngineKind::ALL {
         let lab = Lab::start(kind);
         import_web(&lab);
-        let binds = [format!("{}:/sock", lab.socket().display()), "/var/run/docker.sock:/usual".to_owned()];
+        let binds =
+            [format!("{}:/sock", lab.socket().display()), "/var/run/docker.sock:/usual".to_owned()];
         let body = json!({
             "Image": "web:1",
             "Cmd": ["/bin/busybox", "sh", "-c", "test -S /sock && test -S /usual"],
@@ -108,6 +119,37 @@ fn the_socket_has_one_path_here_and_for_the_engine() {
         assert_eq!(lab.api("POST", "/containers/look/start", None).0, 204);
         assert_eq!(lab.api("POST", "/containers/look/wait", None).1["StatusCode"], 0);
     }
+}
+
+#[test]
+fn a_socket_kept_by_the_system_outlives_the_engine() {
+    for kind in EngineKind::ALL {
+        let options = Options { socket_activation: true, live_restore: true, ..Options::default() };
+        let mut lab = Lab::start_with(kind, options);
+        let inode = |lab: &Lab| fs::metadata(lab.socket()).expect("the socket is there").ino();
+        let before = inode(&lab);
+        run_web(&lab, "no");
+        lab.stop();
+        lab.start_again();
+        assert_eq!(inode(&lab), before);
+        let docker = lab
+            .machine_command("docker")
+            .args(["ps", "--format", "{{.Names}}"])
+            .output()
+            .expect("docker is there");
+        assert_eq!(String::from_utf8_lossy(&docker.stdout).trim(), "web");
+        lab.power_cut();
+        lab.start_again();
+    }
+}
+
+#[test]
+#[should_panic(expected = "unknown flag")]
+fn an_engine_that_does_not_start_says_why() {
+    Lab::start_with(
+        EngineKind::V20_10,
+        Options { engine_args: vec!["--nonsense".to_owned()], ..Options::default() },
+    );
 }
 
 #[test]
@@ -140,7 +182,6 @@ fn nothing_is_left_of_a_dropped_lab() {
         assert!(traces.processes() >= 4, "init, containerd, dockerd and a shim are there");
         assert!(traces.others().len() >= 3, "{:?}", traces.others());
         drop(lab);
-        // A namespace whose last name is gone ends a moment later.
         assert_eq!(traces.processes(), 0);
         assert_eq!(traces.others(), Vec::<String>::new());
     }
@@ -175,35 +216,50 @@ fn a_crashed_run_ends_its_engine_and_the_next_one_clears_up() {
 struct Traces {
     dir: String,
     networks: [String; 2],
-    host_inode: u64,
+    // Kept open, or the next network may get its inode number, and its processes be taken for the lab's.
+    host: File,
 }
 
 impl Traces {
     fn of(lab: &Lab) -> Self {
-        Self::new(lab.dir().display().to_string(), [lab.host_netns(), lab.outside_netns()].map(|netns| netns.name().to_owned()))
+        Self::new(
+            lab.dir().display().to_string(),
+            [lab.host_netns(), lab.outside_netns()].map(|netns| netns.name().to_owned()),
+        )
     }
 
     fn new(dir: String, networks: [String; 2]) -> Self {
-        let host_inode = fs::metadata(format!("/run/netns/{}", networks[0])).expect("the lab has a network").ino();
-        Self { dir, networks, host_inode }
+        let host =
+            File::open(format!("/run/netns/{}", networks[0])).expect("the lab has a network");
+        Self { dir, networks, host }
     }
 
     /// How many processes are in its host network.
     fn processes(&self) -> usize {
+        let host = self.host.metadata().expect("it is open").ino();
         let pids = fs::read_dir("/proc").expect("/proc is mounted").flatten();
-        pids.filter(|pid| fs::metadata(pid.path().join("ns/net")).is_ok_and(|netns| netns.ino() == self.host_inode)).count()
+        pids.filter(|pid| {
+            fs::metadata(pid.path().join("ns/net")).is_ok_and(|netns| netns.ino() == host)
+        })
+        .count()
     }
 
     /// Everything else, containers' processes included: a control group with one can't be removed.
     fn others(&self) -> Vec<String> {
         let name = self.networks[0].trim_end_matches("-host");
         let cgroups = fs::read_dir("/sys/fs/cgroup").expect("it is mounted").flatten();
-        let mut paths: Vec<String> = cgroups.map(|dir| dir.path().join(name).display().to_string()).collect();
+        let mut paths: Vec<String> =
+            cgroups.map(|dir| dir.path().join(name).display().to_string()).collect();
         paths.extend(self.networks.iter().map(|name| format!("/run/netns/{name}")));
         paths.push(self.dir.clone());
         paths.retain(|path| fs::exists(path).is_ok_and(|exists| exists));
         let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
-        paths.extend(mounts.lines().filter(|mount| mount.contains(&format!("{}/", self.dir))).map(str::to_owned));
+        paths.extend(
+            mounts
+                .lines()
+                .filter(|mount| mount.contains(&format!("{}/", self.dir)))
+                .map(str::to_owned),
+        );
         paths
     }
 }
@@ -213,7 +269,11 @@ fn import_web(lab: &Lab) {
     fs::write(&page, "hello").expect("the lab's directory is writable");
     let files = [("bin/busybox", busybox(lab.kind())), ("www/index.html", page)];
     let files = files.each_ref().map(|(path, source)| (*path, source.as_path(), 0o755));
-    let id = lab.import_image("web:1", &files, &[r#"CMD ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"]"#]);
+    let id = lab.import_image(
+        "web:1",
+        &files,
+        &[r#"CMD ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"]"#],
+    );
     assert!(id.starts_with("sha256:"), "{id}");
 }
 
@@ -222,6 +282,8 @@ fn run_web(lab: &Lab, policy: &str) {
     let body = json!({
         "Image": "web:1",
         "ExposedPorts": {"80/tcp": {}},
+        // A first process that doesn't handle SIGTERM ignores it, and stopping would take ten seconds.
+        "StopSignal": "SIGKILL",
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}, "RestartPolicy": {"Name": policy}},
     });
     let (status, answer) = lab.api("POST", "/containers/create?name=web", Some(&body));
@@ -246,12 +308,15 @@ fn assert_reached(lab: &Lab) {
     ];
     for (netns, address) in ways {
         let what = format!("{address} from {} on {}", netns.name(), lab.kind());
-        wait_until(&what, || netns.run(|| get(address)).is_some_and(|answer| answer.ends_with("hello")));
+        wait_until(&what, || {
+            netns.run(|| get(address)).is_some_and(|answer| answer.ends_with("hello"))
+        });
     }
 }
 
 fn get(address: IpAddr) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&(address, 8080).into(), Duration::from_secs(2)).ok()?;
+    let mut stream =
+        TcpStream::connect_timeout(&(address, 8080).into(), Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();

@@ -34,7 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn install(kinds: &[&str]) -> Result<ExitCode> {
-    let kinds: Vec<EngineKind> = kinds.iter().map(|kind| kind.parse()).collect::<std::result::Result<_, _>>()?;
+    let kinds: Vec<EngineKind> =
+        kinds.iter().map(|kind| kind.parse()).collect::<std::result::Result<_, _>>()?;
     lab::install(if kinds.is_empty() { &EngineKind::ALL } else { &kinds })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -69,12 +70,16 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn end(mut interrupt: tokio::signal::unix::Signal, mut terminate: tokio::signal::unix::Signal) {
+async fn end(
+    mut interrupt: tokio::signal::unix::Signal,
+    mut terminate: tokio::signal::unix::Signal,
+) {
     let (closed, input_closed) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         // Started in the background, the input is /dev/null, whose end means nothing.
         let stdin = std::io::stdin();
-        let is_device = std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.file_type().is_char_device());
+        let is_device =
+            std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.file_type().is_char_device());
         if stdin.is_terminal() || !is_device {
             let _ = stdin.lock().read_to_end(&mut Vec::new());
             let _ = closed.send(());

@@ -26,13 +26,15 @@ pub enum EngineKind {
 ///
 /// What is missing is installed when we are root, and told otherwise.
 pub fn install(kinds: &[EngineKind]) -> Result<(), InstallError> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
+    let missing: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
     if !rustix::process::geteuid().is_root() {
         return Err(InstallError::NotRoot { missing });
     }
     fs::create_dir_all(cache_dir()).map_err(|source| InstallError::Cache { source })?;
     // Test programs run side by side: the first one builds, the others wait for it.
-    let lock = File::create(cache_dir().join("install.lock")).map_err(|source| InstallError::Cache { source })?;
+    let lock = File::create(cache_dir().join("install.lock"))
+        .map_err(|source| InstallError::Cache { source })?;
     lock.lock().map_err(|source| InstallError::Cache { source })?;
     if !missing.is_empty() {
         install_packages(&missing)?;
@@ -69,14 +71,21 @@ impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRoot { missing } => {
-                write!(f, "throw-away test engines need root (network namespaces, mounts)\nhint: run it with sudo")?;
+                write!(
+                    f,
+                    "throw-away test engines need root (network namespaces, mounts)\nhint: run it with sudo"
+                )?;
                 if !missing.is_empty() {
                     write!(f, "; it will install {} first, or do so yourself", missing.join(", "))?;
                 }
                 Ok(())
             }
             Self::Cache { .. } => {
-                write!(f, "cannot use `{}` for test engines\nhint: CHANGEOVER_LAB_CACHE names another directory", cache_dir().display())
+                write!(
+                    f,
+                    "cannot use `{}` for test engines\nhint: CHANGEOVER_LAB_CACHE names another directory",
+                    cache_dir().display()
+                )
             }
             Self::Tool { what, output } => write!(f, "cannot {what}\n{output}"),
         }
@@ -138,7 +147,10 @@ impl FromStr for EngineKind {
     type Err = UnknownEngine;
 
     fn from_str(version: &str) -> Result<Self, UnknownEngine> {
-        Self::ALL.into_iter().find(|kind| kind.version() == version).ok_or_else(|| UnknownEngine(version.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.version() == version)
+            .ok_or_else(|| UnknownEngine(version.to_owned()))
     }
 }
 
@@ -148,19 +160,26 @@ pub struct UnknownEngine(String);
 
 impl fmt::Display for UnknownEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no engine `{}`; there are {}", self.0, EngineKind::ALL.map(EngineKind::version).join(", "))
+        write!(
+            f,
+            "there is no engine `{}`; there are {}",
+            self.0,
+            EngineKind::ALL.map(EngineKind::version).join(", ")
+        )
     }
 }
 
 impl std::error::Error for UnknownEngine {}
 
-/// Programs needed on this machine and the Debian packages they come from.
-const TOOLS: [(&str, &str); 5] = [
+/// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
+const TOOLS: [(&str, &str); 6] = [
     ("mmdebstrap", "mmdebstrap"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
     ("mount", "mount"),
+    // No program: on an Ubuntu, Debian's keys aren't there by themselves.
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 
 /// What an engine's root file system holds, besides what makes it a Debian.
@@ -171,22 +190,28 @@ const RECIPE: u32 = 1;
 
 /// Where root file systems and running labs are kept: about 450 MB an engine.
 pub(crate) fn cache_dir() -> PathBuf {
-    std::env::var_os("CHANGEOVER_LAB_CACHE").map_or_else(|| "/var/cache/changeover-lab".into(), PathBuf::from)
+    std::env::var_os("CHANGEOVER_LAB_CACHE")
+        .map_or_else(|| "/var/cache/changeover-lab".into(), PathBuf::from)
+}
+
+/// `PATH` with the directories for administrators, which not every root shell has in it.
+pub(crate) fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
 fn is_installed(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Not every root shell has the sbin directories in its PATH.
-    let usual = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(usual).any(|dir| dir.join(tool).is_file())
+    search_path().split(':').any(|dir| Path::new(dir).join(tool).is_file())
 }
 
 fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
     eprintln!("installing {} (Debian packages, for throw-away test engines)…", packages.join(", "));
     let install = || {
         let mut apt = Command::new("apt-get");
-        apt.args(["install", "--yes", "--no-install-recommends"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
-        run("install the Debian packages", &mut apt)
+        apt.args(["install", "--yes", "--no-install-recommends"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        run("install the Debian packages", &mut apt).map(drop)
     };
     // A fresh machine, or one that slept for long, knows no current package list.
     install().or_else(|_| {
@@ -197,37 +222,64 @@ fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
 
 /// Builds beside the place and renames, so that an interrupted build is no trap.
 fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
-    eprintln!("building a root file system with Docker {kind} (Debian {}, once, about half a minute)…", kind.suite());
+    eprintln!(
+        "building a root file system with Docker {kind} (Debian {}, once, about half a minute)…",
+        kind.suite()
+    );
     let place = kind.rootfs();
     let unfinished = place.with_extension("unfinished");
     remove_if_there(&unfinished)?;
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap
+        .env("PATH", search_path())
         .args(["--mode=root", "--variant=essential", "--quiet"])
         .arg(format!("--include={}", kind.packages()))
         // Package lists are only valid for some days; neither a mirror that lags nor a wrong clock matters here.
-        .args(["--aptopt=Acquire::Check-Valid-Until \"false\"", "--aptopt=Acquire::Check-Date \"false\""])
-        .args(["doc", "man", "locale"].map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")))
+        .args([
+            "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            "--aptopt=Acquire::Check-Date \"false\"",
+        ])
+        .args(
+            ["doc", "man", "locale"]
+                .map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")),
+        )
         .arg(kind.suite())
         .arg(&unfinished);
     run(&format!("build the root file system of Docker {kind}"), &mut mmdebstrap)?;
+    check_version(kind, &unfinished)?;
     fs::rename(&unfinished, &place).map_err(|source| InstallError::Cache { source })
+}
+
+/// Debian sid moves on, and a test on the wrong engine would tell a wrong story.
+fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
+    let what = format!("find Docker {kind} in Debian {}", kind.suite());
+    let mut dockerd = Command::new("chroot");
+    dockerd.env("PATH", search_path()).arg(rootfs).args(["dockerd", "--version"]);
+    let version = run(&what, &mut dockerd)?;
+    if version.contains(&format!(" {}.", kind.version())) {
+        return Ok(());
+    }
+    Err(InstallError::Tool { what, output: format!("it now has {version}") })
 }
 
 fn remove_if_there(dir: &Path) -> Result<(), InstallError> {
     match fs::remove_dir_all(dir) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(InstallError::Cache { source }),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(InstallError::Cache { source })
+        }
         _ => Ok(()),
     }
 }
 
-fn run(what: &str, command: &mut Command) -> Result<(), InstallError> {
+/// Runs a tool and answers with what it wrote to its standard output.
+fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
     let failed = |output: String| InstallError::Tool { what: what.to_owned(), output };
     let output = command.output().map_err(|error| failed(error.to_string()))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
-        return Ok(());
+        return Ok(stdout);
     }
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &stdout;
     let lines: Vec<_> = text.lines().collect();
     Err(failed(lines[lines.len().saturating_sub(15)..].join("\n")))
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::install::search_path;
 use super::network::Netns;
 
 /// A booted machine. Dropping it is a power cut: every process in it is gone when drop returns.
@@ -29,6 +30,7 @@ impl Machine {
             .args(["--mount", "--propagation=private", "--pid", "--fork", "--uts", "--ipc"])
             .args(["sh", "-c", INIT, name])
             .args([rootfs, dir])
+            .env("PATH", search_path())
             // init lives as long as this pipe is open. We never write to it; if this process dies,
             // however it dies, the kernel closes it.
             .stdin(Stdio::piped())
@@ -51,11 +53,26 @@ impl Machine {
 
     /// Starts a program that stays, with its output in `log`.
     pub(super) fn start(&self, program: &str, args: &[String], log: &Path) -> Service {
-        let log = File::options().create(true).append(true).open(log).expect("the lab's directory is writable");
+        self.start_with_input(program, args, Stdio::null(), log)
+    }
+
+    /// Starts a program that stays, with `input` as its standard input.
+    pub(super) fn start_with_input(
+        &self,
+        program: &str,
+        args: &[String],
+        input: Stdio,
+        log: &Path,
+    ) -> Service {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("the lab's directory is writable");
         let nsenter = self
             .command(program)
             .args(args)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(log.try_clone().expect("a log file can be shared"))
             .stderr(log)
             .spawn()
@@ -67,7 +84,17 @@ impl Machine {
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.as_raw_pid().to_string(), "--mount", "--pid", "--net", "--uts", "--ipc", "--wd=/", "--", program])
+            .args([
+                "--target",
+                &self.init.as_raw_pid().to_string(),
+                "--mount",
+                "--pid",
+                "--net",
+                "--uts",
+                "--ipc",
+                "--",
+                program,
+            ])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
@@ -117,7 +144,7 @@ impl Service {
 const INIT: &str = r#"
 set -e
 rootfs=$1 dir=$2 machine=$2/machine
-hostname "$0"
+echo "$0" > /proc/sys/kernel/hostname
 
 # The root file system is shared by all labs: what this one changes goes to memory.
 mount -t tmpfs tmpfs "$machine"
@@ -161,8 +188,11 @@ fn only_child(parent: u32) -> Option<Pid> {
     let is_child = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // `pid (name) state ppid …`, where the name may hold anything.
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok()) == Some(parent)
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok())
+            == Some(parent)
     };
     let pids = fs::read_dir("/proc").expect("/proc is mounted").flatten();
-    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid| is_child(*pid)).and_then(Pid::from_raw)
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(|pid| is_child(*pid))
+        .and_then(Pid::from_raw)
 }

@@ -23,7 +23,8 @@ impl Netns {
 
     /// Moves the calling thread into this network, for good: meant for a thread of its own.
     pub fn enter(&self) {
-        let file = File::open(self.path()).unwrap_or_else(|error| panic!("no network `{}`: {error}", self.name));
+        let file = File::open(self.path())
+            .unwrap_or_else(|error| panic!("no network `{}`: {error}", self.name));
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
             .unwrap_or_else(|error| panic!("cannot enter network `{}`: {error}", self.name));
     }
@@ -34,7 +35,8 @@ impl Netns {
             self.enter();
             work()
         };
-        std::thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// A command of this machine that runs in this network.
@@ -87,13 +89,18 @@ impl Network {
 
     pub(super) fn host_v6(&self) -> Ipv6Addr {
         // The number is written in decimal (fd00:213:12::1), for people.
-        format!("fd00:213:{}::1", self.number).parse().expect("decimal digits are hexadecimal digits")
+        format!("fd00:213:{}::1", self.number)
+            .parse()
+            .expect("decimal digits are hexadecimal digits")
     }
 
     fn add_host(&self) {
         let (host, outside) = (self.host(), self.outside());
         self.add(&host);
-        ip(&format!("-n {} link add cable type veth peer name cable netns {}", host.name, outside.name));
+        ip(&format!(
+            "-n {} link add cable type veth peer name cable netns {}",
+            host.name, outside.name
+        ));
         for (end, last) in [(&host, 1), (&outside, 2)] {
             let n = self.number;
             ip(&format!("-n {} addr add 10.213.{n}.{last}/30 dev cable", end.name));
@@ -110,7 +117,12 @@ impl Network {
         // The machine may have switched IPv6 off for new networks.
         let script = "for f in all default lo; do echo 0 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done; ip link set lo up";
         let done = netns.command("sh").args(["-c", script]).output().expect("sh can be run");
-        assert!(done.status.success(), "cannot set `{}` up: {}", netns.name, String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "cannot set `{}` up: {}",
+            netns.name,
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
 }
 

@@ -48,7 +48,11 @@ impl Registry {
         self.stop();
         let config = self.dir.join("config.yml").display().to_string();
         let machine = lab.machine.as_ref().expect("the lab has power");
-        self.service = Some(machine.start("docker-registry", &["serve".to_owned(), config], &self.dir.join("log")));
+        self.service = Some(machine.start(
+            "docker-registry",
+            &["serve".to_owned(), config],
+            &self.dir.join("log"),
+        ));
         let port = self.port;
         wait_for("the registry listens", &self.dir, || {
             lab.host_netns().run(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
@@ -74,9 +78,11 @@ impl Registry {
     pub fn push(&self, lab: &Lab, local: &str, name: &str) -> String {
         let reference = format!("{}/{name}", self.address());
         let (repository, tag) = image::split(&reference);
-        let (status, answer) = lab.api("POST", &format!("/images/{local}/tag?repo={repository}&tag={tag}"), None);
+        let (status, answer) =
+            lab.api("POST", &format!("/images/{local}/tag?repo={repository}&tag={tag}"), None);
         assert_eq!(status, 201, "cannot tag `{local}` as `{reference}`: {answer}");
-        let (status, answer) = lab.api_raw("POST", &format!("/images/{repository}/push?tag={tag}"), &self.auth(), &[]);
+        let (status, answer) =
+            lab.api_raw("POST", &format!("/images/{repository}/push?tag={tag}"), &self.auth(), &[]);
         check_stream("push", &reference, status, &answer);
         reference
     }
@@ -92,7 +98,9 @@ impl Registry {
     fn start_on(lab: &Lab, login: Option<Login>) -> Self {
         // The network is the lab's own, so a port is free if no other registry of the lab has it.
         let place = |port: u16| lab.dir().join(format!("registry-{port}"));
-        let port = (5000..5100).find(|port| fs::create_dir(place(*port)).is_ok()).expect("a lab has few registries");
+        let port = (5000..5100)
+            .find(|port| fs::create_dir(place(*port)).is_ok())
+            .expect("a lab has few registries");
         let mut registry = Self { port, login, dir: place(port), service: None };
         registry.write_config(lab);
         registry.start_again(lab);
@@ -107,17 +115,25 @@ impl Registry {
             "http": {"addr": self.address()},
         });
         if let Some(login) = &self.login {
-            let made = lab.machine_command("htpasswd").args(["-Bbn", &login.user, &login.password]).output();
+            let made = lab
+                .machine_command("htpasswd")
+                .args(["-Bbn", &login.user, &login.password])
+                .output();
             let made = made.expect("nsenter can be run").stdout;
             fs::write(self.dir.join("htpasswd"), made).expect("the lab's directory is writable");
-            config["auth"] = json!({"htpasswd": {"realm": "lab", "path": self.dir.join("htpasswd")}});
+            config["auth"] =
+                json!({"htpasswd": {"realm": "lab", "path": self.dir.join("htpasswd")}});
         }
         // Every JSON document is a YAML document.
-        fs::write(self.dir.join("config.yml"), config.to_string()).expect("the lab's directory is writable");
+        fs::write(self.dir.join("config.yml"), config.to_string())
+            .expect("the lab's directory is writable");
     }
 
     fn auth(&self) -> Vec<(&'static str, String)> {
-        let credentials = self.login.as_ref().map_or_else(|| json!({}), |login| login.credentials(&self.address()));
+        let credentials = self
+            .login
+            .as_ref()
+            .map_or_else(|| json!({}), |login| login.credentials(&self.address()));
         vec![("X-Registry-Auth", URL_SAFE.encode(credentials.to_string()))]
     }
 }
