@@ -26,6 +26,7 @@ mod machine;
 mod network;
 mod registry;
 
+use std::error::Error as _;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -87,7 +88,7 @@ impl Lab {
     /// Starts an engine with options of the caller's and waits until it answers.
     pub fn start_with(kind: EngineKind, options: Options) -> Self {
         if let Err(error) = install(&[kind]) {
-            panic!("{error}");
+            panic!("{error} {}", error.source().map(ToString::to_string).unwrap_or_default());
         }
         let claim = Claim::next();
         let network = Network::set_up(claim.number());

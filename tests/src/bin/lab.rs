@@ -5,9 +5,11 @@
 
 use std::io::{IsTerminal, Read};
 use std::os::unix::fs::FileTypeExt;
-use std::process::{ExitCode, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use changeover_tests::lab::{self, EngineKind, Lab};
+use rustix::process::{Pid, kill_process};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("lab: {error}");
+        if let Some(source) = error.source() {
+            eprintln!("  because {source}");
+        }
         ExitCode::FAILURE
     })
 }
@@ -47,8 +52,7 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
     let _inside = runtime.enter();
     // From here on the signals are ours, so one that comes during the start isn't lost, and ends the
     // lab in good order.
-    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let lab = Lab::start(kind);
     let settings = [
         ("DOCKER_HOST", lab.docker_host()),
@@ -60,20 +64,39 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
     ];
     if let [program, args @ ..] = command {
         let mut command = lab.host_command(program);
-        let status = command.args(args).envs(settings).status()?;
-        return Ok(exit_code(status));
+        command.args(args).envs(settings);
+        return runtime.block_on(run(command, signals));
     }
     for (name, value) in settings {
         println!("export {name}={value}");
     }
-    runtime.block_on(end(interrupt, terminate));
+    runtime.block_on(end(signals));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn end(
-    mut interrupt: tokio::signal::unix::Signal,
-    mut terminate: tokio::signal::unix::Signal,
-) {
+/// Runs a command to its end; a signal for us is one for the command.
+async fn run(command: Command, signals: (Signal, Signal)) -> Result<ExitCode> {
+    let mut command = tokio::process::Command::from(command).spawn()?;
+    let pid = command.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    tokio::select! {
+        status = command.wait() => return Ok(exit_code(status?)),
+        () = any(signals) => {}
+    }
+    if let Some(pid) = pid {
+        let _ = kill_process(pid, rustix::process::Signal::TERM);
+    }
+    Ok(exit_code(command.wait().await?))
+}
+
+async fn any((mut interrupt, mut terminate): (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Waits for a signal, or for the end of the input.
+async fn end(signals: (Signal, Signal)) {
     let (closed, input_closed) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         // Started in the background, the input is /dev/null, whose end means nothing.
@@ -88,8 +111,7 @@ async fn end(
         }
     });
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = any(signals) => {}
         _ = input_closed => {}
     }
 }

@@ -46,19 +46,22 @@ pub fn install(kinds: &[EngineKind]) -> Result<(), InstallError> {
 }
 
 /// Why the engines cannot be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Network namespaces and engines need root.
+    #[error("throw-away test engines need root (network namespaces, mounts){}", way_out(missing))]
     NotRoot {
         /// The Debian packages that root would install first.
         missing: Vec<&'static str>,
     },
     /// The directory for the engines cannot be used.
+    #[error("cannot use `{}` for test engines\nhint: CHANGEOVER_LAB_CACHE names another directory", cache_dir().display())]
     Cache {
         /// What the system said.
         source: std::io::Error,
     },
     /// A tool failed; its last words are part of the message.
+    #[error("cannot {what}\n{output}")]
     Tool {
         /// What was tried.
         what: String,
@@ -67,37 +70,13 @@ pub enum InstallError {
     },
 }
 
-impl fmt::Display for InstallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRoot { missing } => {
-                write!(
-                    f,
-                    "throw-away test engines need root (network namespaces, mounts)\nhint: run it with sudo"
-                )?;
-                if !missing.is_empty() {
-                    write!(f, "; it will install {} first, or do so yourself", missing.join(", "))?;
-                }
-                Ok(())
-            }
-            Self::Cache { .. } => {
-                write!(
-                    f,
-                    "cannot use `{}` for test engines\nhint: CHANGEOVER_LAB_CACHE names another directory",
-                    cache_dir().display()
-                )
-            }
-            Self::Tool { what, output } => write!(f, "cannot {what}\n{output}"),
-        }
-    }
-}
-
-impl std::error::Error for InstallError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Cache { source } => Some(source),
-            _ => None,
-        }
+fn way_out(missing: &[&str]) -> String {
+    match missing {
+        [] => "\nhint: run it with sudo".to_owned(),
+        _ => format!(
+            "\nhint: run it with sudo; it will install {}, unless you do",
+            missing.join(", ")
+        ),
     }
 }
 
@@ -155,21 +134,9 @@ impl FromStr for EngineKind {
 }
 
 /// A version we have no engine for.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("there is no engine `{0}`; there are {all}", all = EngineKind::ALL.map(EngineKind::version).join(", "))]
 pub struct UnknownEngine(String);
-
-impl fmt::Display for UnknownEngine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "there is no engine `{}`; there are {}",
-            self.0,
-            EngineKind::ALL.map(EngineKind::version).join(", ")
-        )
-    }
-}
-
-impl std::error::Error for UnknownEngine {}
 
 /// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
 const TOOLS: [(&str, &str); 6] = [
@@ -187,6 +154,9 @@ const PACKAGES: &str = "docker.io,iptables,nftables,iproute2,procps,mount,ca-cer
 
 /// Count this up when what `build_rootfs` makes changes, so that nobody tests with an older one.
 const RECIPE: u32 = 1;
+
+/// Marks a root file system that is being built.
+const UNFINISHED: &str = "unfinished";
 
 /// Where root file systems and running labs are kept: about 450 MB an engine.
 pub(crate) fn cache_dir() -> PathBuf {
@@ -208,9 +178,14 @@ fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
     eprintln!("installing {} (Debian packages, for throw-away test engines)…", packages.join(", "));
     let install = || {
         let mut apt = Command::new("apt-get");
-        apt.args(["install", "--yes", "--no-install-recommends"])
-            .args(packages)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        apt.args([
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "--option=DPkg::Lock::Timeout=120",
+        ])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive");
         run("install the Debian packages", &mut apt).map(drop)
     };
     // A fresh machine, or one that slept for long, knows no current package list.
@@ -226,9 +201,15 @@ fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
         "building a root file system with Docker {kind} (Debian {}, once, about half a minute)…",
         kind.suite()
     );
+    // A killed builder leaves its directory, and perhaps an mmdebstrap that still fills it: so each
+    // has its own, and what the others left is removed as far as that goes.
     let place = kind.rootfs();
-    let unfinished = place.with_extension("unfinished");
-    remove_if_there(&unfinished)?;
+    for left in fs::read_dir(cache_dir()).into_iter().flatten().flatten() {
+        if left.file_name().to_string_lossy().contains(UNFINISHED) {
+            let _ = fs::remove_dir_all(left.path());
+        }
+    }
+    let unfinished = place.with_extension(format!("{UNFINISHED}-{}", std::process::id()));
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap
         .env("PATH", search_path())
@@ -260,15 +241,6 @@ fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
         return Ok(());
     }
     Err(InstallError::Tool { what, output: format!("it now has {version}") })
-}
-
-fn remove_if_there(dir: &Path) -> Result<(), InstallError> {
-    match fs::remove_dir_all(dir) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(InstallError::Cache { source })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Runs a tool and answers with what it wrote to its standard output.
