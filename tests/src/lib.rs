@@ -1,4 +1,6 @@
-//! The end-to-end suite's own parts.
+//! The end-to-end suite's own parts: throw-away engines, a sample app, a load of
+//! visitors.
 
+pub mod lab;
 pub mod load;
 pub mod sample;

@@ -1,0 +1,257 @@
+//! Which engines there are, and how a machine that never saw this project gets them.
+//!
+//! Every engine comes as a Debian root file system of its own, never as packages of this machine:
+//! installing `docker.io` here could throw out a Docker the user has, or start one they don't want.
+//! In the root file system nothing is ever started by a package (mmdebstrap forbids it), and the
+//! machine itself only needs the tools that build it and a network namespace.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+/// The engines we test with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Docker 20.10, of Debian 12.
+    V20_10,
+    /// Docker 26.1, of Debian 13.
+    V26_1,
+    /// Docker 28.5, of Debian sid.
+    V28_5,
+}
+
+/// Makes sure that the engines named can be started; returns at once when they are there.
+///
+/// What is missing is installed when we are root, and told otherwise.
+pub fn install(kinds: &[EngineKind]) -> Result<(), InstallError> {
+    let missing: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
+    if !rustix::process::geteuid().is_root() {
+        return Err(InstallError::NotRoot { missing });
+    }
+    fs::create_dir_all(cache_dir()).map_err(|source| InstallError::Cache { source })?;
+    // Test programs run side by side: the first one builds, the others wait for it.
+    let lock = File::create(cache_dir().join("install.lock"))
+        .map_err(|source| InstallError::Cache { source })?;
+    lock.lock().map_err(|source| InstallError::Cache { source })?;
+    if !missing.is_empty() {
+        install_packages(&missing)?;
+    }
+    for kind in kinds.iter().filter(|kind| !kind.rootfs().exists()) {
+        build_rootfs(*kind)?;
+    }
+    Ok(())
+}
+
+/// Why the engines cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Network namespaces and engines need root.
+    #[error("throw-away test engines need root (network namespaces, mounts){}", way_out(missing))]
+    NotRoot {
+        /// The Debian packages that root would install first.
+        missing: Vec<&'static str>,
+    },
+    /// The directory for the engines cannot be used.
+    #[error("cannot use `{}` for test engines\nhint: CHANGEOVER_LAB_CACHE names another directory", cache_dir().display())]
+    Cache {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A tool failed; its last words are part of the message.
+    #[error("cannot {what}\n{output}")]
+    Tool {
+        /// What was tried.
+        what: String,
+        /// The end of what it wrote.
+        output: String,
+    },
+}
+
+fn way_out(missing: &[&str]) -> String {
+    match missing {
+        [] => "\nhint: run it with sudo".to_owned(),
+        _ => format!(
+            "\nhint: run it with sudo; it will install {}, unless you do",
+            missing.join(", ")
+        ),
+    }
+}
+
+impl EngineKind {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 3] = [Self::V20_10, Self::V26_1, Self::V28_5];
+
+    /// The version as people say it: `20.10`.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V20_10 => "20.10",
+            Self::V26_1 => "26.1",
+            Self::V28_5 => "28.5",
+        }
+    }
+
+    /// Where its root file system is (or will be).
+    pub(crate) fn rootfs(self) -> PathBuf {
+        cache_dir().join(format!("{}-{RECIPE}", self.suite()))
+    }
+
+    fn suite(self) -> &'static str {
+        match self {
+            Self::V20_10 => "bookworm",
+            Self::V26_1 => "trixie",
+            Self::V28_5 => "sid",
+        }
+    }
+
+    fn packages(self) -> String {
+        let mut packages = PACKAGES.to_owned();
+        if self != Self::V20_10 {
+            // Debian 12 has neither of them: its client is in docker.io, its Compose is the old v1.
+            packages.push_str(",docker-cli,docker-compose");
+        }
+        packages
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.version())
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = UnknownEngine;
+
+    fn from_str(version: &str) -> Result<Self, UnknownEngine> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.version() == version)
+            .ok_or_else(|| UnknownEngine(version.to_owned()))
+    }
+}
+
+/// A version we have no engine for.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no engine `{0}`; there are {all}", all = EngineKind::ALL.map(EngineKind::version).join(", "))]
+pub struct UnknownEngine(String);
+
+/// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
+const TOOLS: [(&str, &str); 6] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
+    // No program: on an Ubuntu, Debian's keys aren't there by themselves.
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+];
+
+/// What an engine's root file system holds, besides what makes it a Debian.
+const PACKAGES: &str = "docker.io,iptables,nftables,iproute2,procps,mount,ca-certificates,busybox-static,docker-registry,apache2-utils";
+
+/// Count this up when what `build_rootfs` makes changes, so that nobody tests with an older one.
+const RECIPE: u32 = 1;
+
+/// Marks a root file system that is being built.
+const UNFINISHED: &str = "unfinished";
+
+/// Where root file systems and running labs are kept: about 450 MB an engine.
+pub(crate) fn cache_dir() -> PathBuf {
+    std::env::var_os("CHANGEOVER_LAB_CACHE")
+        .map_or_else(|| "/var/cache/changeover-lab".into(), PathBuf::from)
+}
+
+/// `PATH` with the directories for administrators, which not every root shell has in it.
+pub(crate) fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+}
+
+fn is_installed(tool: &str) -> bool {
+    search_path().split(':').any(|dir| Path::new(dir).join(tool).is_file())
+}
+
+fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
+    eprintln!("installing {} (Debian packages, for throw-away test engines)…", packages.join(", "));
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        apt.args([
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "--option=DPkg::Lock::Timeout=120",
+        ])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+        run("install the Debian packages", &mut apt).map(drop)
+    };
+    // A fresh machine, or one that slept for long, knows no current package list.
+    install().or_else(|_| {
+        run("update the package lists", Command::new("apt-get").arg("update"))?;
+        install()
+    })
+}
+
+/// Builds beside the place and renames, so that an interrupted build is no trap.
+fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
+    eprintln!(
+        "building a root file system with Docker {kind} (Debian {}, once, about half a minute)…",
+        kind.suite()
+    );
+    // A killed builder leaves its directory, and perhaps an mmdebstrap that still fills it: so each
+    // has its own, and what the others left is removed as far as that goes.
+    let place = kind.rootfs();
+    for left in fs::read_dir(cache_dir()).into_iter().flatten().flatten() {
+        if left.file_name().to_string_lossy().contains(UNFINISHED) {
+            let _ = fs::remove_dir_all(left.path());
+        }
+    }
+    let unfinished = place.with_extension(format!("{UNFINISHED}-{}", std::process::id()));
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap
+        .env("PATH", search_path())
+        .args(["--mode=root", "--variant=essential", "--quiet"])
+        .arg(format!("--include={}", kind.packages()))
+        // Package lists are only valid for some days; neither a mirror that lags nor a wrong clock matters here.
+        .args([
+            "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            "--aptopt=Acquire::Check-Date \"false\"",
+        ])
+        .args(
+            ["doc", "man", "locale"]
+                .map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")),
+        )
+        .arg(kind.suite())
+        .arg(&unfinished);
+    run(&format!("build the root file system of Docker {kind}"), &mut mmdebstrap)?;
+    check_version(kind, &unfinished)?;
+    fs::rename(&unfinished, &place).map_err(|source| InstallError::Cache { source })
+}
+
+/// Debian sid moves on, and a test on the wrong engine would tell a wrong story.
+fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
+    let what = format!("find Docker {kind} in Debian {}", kind.suite());
+    let mut dockerd = Command::new("chroot");
+    dockerd.env("PATH", search_path()).arg(rootfs).args(["dockerd", "--version"]);
+    let version = run(&what, &mut dockerd)?;
+    if version.contains(&format!(" {}.", kind.version())) {
+        return Ok(());
+    }
+    Err(InstallError::Tool { what, output: format!("it now has {version}") })
+}
+
+/// Runs a tool and answers with what it wrote to its standard output.
+fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
+    let failed = |output: String| InstallError::Tool { what: what.to_owned(), output };
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &stdout;
+    let lines: Vec<_> = text.lines().collect();
+    Err(failed(lines[lines.len().saturating_sub(15)..].join("\n")))
+}
