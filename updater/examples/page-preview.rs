@@ -1,8 +1,10 @@
 //! Serves the page by hand, for people who work on it:
 //! `cargo run -p changeover --example page-preview -- rolling-back 8090`.
 //!
-//! The phase `story` tells a whole update in about twenty seconds, leaves the
-//! port and ends, so that an app started on it there and then gets the visitors.
+//! Each line on standard input is the next thing to show: a phase, how many
+//! steps are done, and the seconds gone, say `updating 3 70`. `stop` frees the
+//! port, waits for the visitors to leave and ends. To send them to an app on
+//! the same port, start it there after `stop` and a final phase.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use changeover::page::Page;
 use changeover::status::{Phase, SCHEMA, Status, StepState, StepStatus};
+use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
 const STEPS: [(&str, &str); 5] = [
     ("create-new", "create the new container"),
@@ -22,39 +25,51 @@ const STEPS: [(&str, &str); 5] = [
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let phase = arguments.next().unwrap_or_else(|| "story".into());
+    let phase = arguments.next().unwrap_or_else(|| "updating".into());
     let port: u16 = arguments.next().unwrap_or_else(|| "8090".into()).parse()?;
-    let elapsed: u64 = arguments.next().unwrap_or_else(|| "7".into()).parse()?;
+    let rest: Vec<String> = arguments.collect();
 
-    let is_story = phase == "story";
-    let phase: Phase = serde_json::from_value(if is_story { "updating" } else { &*phase }.into())?;
-    let page = Page::new(status(
-        phase,
-        if phase.is_over() { STEPS.len() } else { 3 },
-        elapsed,
-    ));
-    let serving = page.serve(TcpListener::bind(("127.0.0.1", port))?)?;
-    eprintln!("http://{}/some/page?of=it", serving.address());
-    if !is_story {
+    let page = Page::new(status(&format!("{phase} {}", rest.join(" ")))?);
+    let mut serving = Some(page.serve(TcpListener::bind(("127.0.0.1", port))?)?);
+    eprintln!("http://127.0.0.1:{port}/some/page?of=it");
+
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        match (line.trim(), serving.take()) {
+            ("stop", Some(open)) => open.stop().await,
+            ("stop", None) => break,
+            (line, open) => {
+                serving = open;
+                page.publish(status(line)?);
+            }
+        }
+    }
+    if serving.is_some() {
         std::future::pending::<()>().await;
     }
-    for done in 0..STEPS.len() {
-        page.publish(status(Phase::Updating, done, elapsed + 4 * done as u64));
-        tokio::time::sleep(Duration::from_secs(4)).await;
-    }
-    serving.stop().await;
-    page.publish(status(Phase::Updated, STEPS.len(), 20));
     page.drained(Duration::from_secs(3)).await;
     Ok(())
 }
 
-fn status(phase: Phase, done: usize, elapsed_seconds: u64) -> Status {
+fn status(line: &str) -> Result<Status, Box<dyn Error>> {
+    let mut words = line.split_whitespace();
+    let phase: Phase = serde_json::from_value(words.next().unwrap_or("updating").into())?;
+    let done = words.next().map_or(
+        Ok(if phase.is_over() { STEPS.len() } else { 3 }),
+        str::parse,
+    )?;
+    let elapsed_seconds = words.next().map_or(Ok(7), str::parse)?;
+
     let state = |index| match index {
         index if index < done => StepState::Done,
         index if index == done => StepState::Active,
         _ => StepState::Waiting,
     };
-    let steps = STEPS
+    let mut steps = STEPS;
+    if matches!(phase, Phase::RollingBack | Phase::RolledBack) {
+        steps.reverse();
+    }
+    let steps = steps
         .iter()
         .enumerate()
         .map(|(index, (key, name))| StepStatus {
@@ -62,16 +77,18 @@ fn status(phase: Phase, done: usize, elapsed_seconds: u64) -> Status {
             name: (*name).into(),
             state: state(index),
         });
-    Status {
+    Ok(Status {
         schema: SCHEMA,
         update: "0195f3c2".into(),
         title: "Acme Wiki".into(),
         from: "1.4.2".into(),
         to: "1.5.0".into(),
         phase,
-        steps: steps.collect(),
+        steps: steps
+            .take(if phase == Phase::RollingBack { 4 } else { 5 })
+            .collect(),
         started_at: "2026-11-21T10:00:00Z".into(),
         elapsed_seconds,
         retry_after_seconds: 5,
-    }
+    })
 }

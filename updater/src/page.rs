@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -35,6 +36,9 @@ pub use self::answer::X_CHANGEOVER;
 use self::connection::Limits;
 use self::rendered::Rendered;
 use crate::status::Status;
+
+/// How many connections may wait to be accepted; the kernel has a limit of its own.
+const WAITING: i32 = 4096;
 
 /// The page. Clones are the same page.
 #[derive(Clone)]
@@ -95,6 +99,8 @@ impl Page {
     /// Answers on this listener until it is told to stop. Needs a tokio runtime.
     pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
         listener.set_nonblocking(true)?;
+        // Listening again changes only how many may wait for us in the kernel.
+        SockRef::from(&listener).listen(WAITING)?;
         let address = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = oneshot::channel();

@@ -24,7 +24,8 @@ pub struct Status {
     pub to: String,
     /// What is going on.
     pub phase: Phase,
-    /// What is done, under way and still to do, in order.
+    /// What is done, under way and still to do, in order: first what happens
+    /// first. On the way back these are the steps that are undone, last one first.
     pub steps: Vec<StepStatus>,
     /// When the update started, RFC 3339 in UTC.
     pub started_at: String,
@@ -53,16 +54,20 @@ pub enum Phase {
 impl Phase {
     /// Whether this is the end: whoever waits should look at the app itself now.
     pub fn is_over(self) -> bool {
-        matches!(self, Phase::Updated | Phase::RolledBack | Phase::NeedsAPerson)
+        matches!(
+            self,
+            Phase::Updated | Phase::RolledBack | Phase::NeedsAPerson
+        )
     }
 }
 
 /// One step as visitors see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepStatus {
-    /// A stable key for translations, say `stop-old`.
+    /// A stable key for translations, say `stop-old`. The page has words for
+    /// visitors under `step.stop-old`, and under `back.stop-old` on the way back.
     pub key: String,
-    /// The step in English.
+    /// The step in English, for those without such words.
     pub name: String,
     /// How far it is.
     pub state: StepState,

@@ -102,8 +102,11 @@ fn text(key: &str) -> Option<&'static str> {
     ASSETS.strings.get(key).map(String::as_str)
 }
 
-fn step_name(step: &StepStatus) -> &str {
-    text(&format!("step.{}", step.key)).unwrap_or(&step.name)
+/// The step in the words for visitors. On the way back it is undone.
+fn step_name(step: &StepStatus, phase: Phase) -> &str {
+    let back = matches!(phase, Phase::RollingBack | Phase::RolledBack);
+    let kind = if back { "back" } else { "step" };
+    text(&format!("{kind}.{}", step.key)).unwrap_or(&step.name)
 }
 
 fn progress(status: &Status) -> (usize, usize) {
@@ -128,7 +131,7 @@ fn current_step(status: &Status) -> String {
         |name| match name {
             "step" => Some((index + 1).to_string()),
             "steps" => Some(status.steps.len().to_string()),
-            "name" => Some(step_name(&status.steps[index]).to_owned()),
+            "name" => Some(step_name(&status.steps[index], status.phase).to_owned()),
             _ => None,
         },
     )
@@ -158,7 +161,7 @@ fn item(step: &StepStatus, status: &Status) -> String {
     };
     format!(
         "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
-        escape(step_name(step)),
+        escape(step_name(step, status.phase)),
         escape(&say(&format!("state.{state}"), status)),
     )
 }

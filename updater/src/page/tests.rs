@@ -278,16 +278,25 @@ async fn a_client_that_dawdles_over_its_request_is_cut() {
 async fn a_client_that_never_reads_is_given_up() {
     let limits = Limits {
         stall: Duration::from_millis(300),
-        linger_silence: Duration::from_millis(300),
-        answer: Duration::from_millis(600),
         ..Limits::default()
     };
     let (page, serving) = serve_within(limits);
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(1024).expect("a small buffer");
     let mut stream = socket.connect(serving.address()).await.expect("connected");
-    let request = "GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n";
+    let request = "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("sent");
+    while page.connections() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // More than the kernel keeps for us.
+    let mut status = sample(Phase::Updating);
+    status.title = "x".repeat(1 << 20);
+    for elapsed in 0..16 {
+        status.elapsed_seconds = elapsed;
+        page.publish(status.clone());
+        sleep(Duration::from_millis(5)).await;
+    }
     assert!(page.drained(SOON).await);
 }
 
@@ -413,7 +422,10 @@ async fn stopping_frees_the_port_and_answers_everybody_who_got_through() {
     let address = serving.address();
     let mut waiting = Vec::new();
     for _ in 0..50 {
-        waiting.push(TcpStream::connect(address).await.expect("connected"));
+        // Without giving the page a chance to accept it before it is stopped.
+        let stream = std::net::TcpStream::connect(address).expect("connected");
+        stream.set_nonblocking(true).expect("nonblocking");
+        waiting.push(TcpStream::from_std(stream).expect("a stream"));
     }
     timeout(SOON, serving.stop())
         .await
