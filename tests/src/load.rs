@@ -44,19 +44,12 @@ pub struct Target {
 impl Target {
     /// A target reached from the namespace of the caller.
     pub fn new(label: impl Into<String>, addr: SocketAddr) -> Self {
-        Target {
-            label: label.into(),
-            addr,
-            enter: None,
-        }
+        Target { label: label.into(), addr, enter: None }
     }
 
     /// The same, from elsewhere.
     pub fn from(self, enter: Enter) -> Self {
-        Target {
-            enter: Some(enter),
-            ..self
-        }
+        Target { enter: Some(enter), ..self }
     }
 }
 
@@ -64,10 +57,7 @@ impl Target {
 pub fn netns(name: &str) -> Enter {
     let path = format!("/run/netns/{name}");
     Arc::new(move || {
-        Ok(move_into_link_name_space(
-            File::open(&path)?.as_fd(),
-            Some(LinkNameSpaceType::Network),
-        )?)
+        Ok(move_into_link_name_space(File::open(&path)?.as_fd(), Some(LinkNameSpaceType::Network))?)
     })
 }
 
@@ -118,16 +108,8 @@ impl Load {
         allow_many_descriptors();
         let (leave, leaving) = watch::channel(false);
         let began = Instant::now();
-        let labels = options
-            .targets
-            .iter()
-            .map(|target| target.label.clone())
-            .collect();
-        let report = Arc::new(Mutex::new(Report {
-            began,
-            targets: labels,
-            records: Vec::new(),
-        }));
+        let labels = options.targets.iter().map(|target| target.label.clone()).collect();
+        let report = Arc::new(Mutex::new(Report { began, targets: labels, records: Vec::new() }));
         let (ready, all_ready) = mpsc::channel();
         let mut threads = Vec::new();
         for (index, target) in options.targets.iter().enumerate() {
@@ -148,11 +130,7 @@ impl Load {
         }
         drop(ready);
         let arrived = all_ready.iter().take(threads.len()).count();
-        let load = Load {
-            report,
-            leave,
-            threads,
-        };
+        let load = Load { report, leave, threads };
         if arrived == load.threads.len() {
             return Ok(load);
         }
@@ -164,10 +142,7 @@ impl Load {
 
     /// What was seen so far; requests under way aren't in it.
     pub fn report(&self) -> Report {
-        self.report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends no more visitors, waits for those under way (at most their
@@ -181,9 +156,7 @@ impl Load {
 
     fn finish(self) -> io::Result<()> {
         self.leave.send_replace(true);
-        self.threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("visitors don't panic"))
+        self.threads.into_iter().try_for_each(|thread| thread.join().expect("visitors don't panic"))
     }
 }
 
@@ -201,9 +174,7 @@ where
         if let Some(enter) = enter {
             enter()?;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(runtime.block_on(work()))
     })
 }
@@ -242,13 +213,7 @@ impl Visitors {
 
     fn visit(&self, due: Instant) -> impl Future<Output = ()> + Send + 'static {
         let (index, addr, began, report) = (self.index, self.addr, self.began, self.report.clone());
-        let Options {
-            path,
-            timeout,
-            old,
-            new,
-            ..
-        } = self.options.clone();
+        let Options { path, timeout, old, new, .. } = self.options.clone();
         async move {
             let started = Instant::now();
             let result = get(addr, &path, timeout).await;
@@ -259,11 +224,7 @@ impl Visitors {
                 ended: began.elapsed(),
                 class: Class::of(result, &old, &new),
             };
-            report
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .records
-                .push(record);
+            report.lock().unwrap_or_else(PoisonError::into_inner).records.push(record);
         }
     }
 }

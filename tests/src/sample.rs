@@ -30,32 +30,19 @@ pub fn healthcheck(settings: &Settings, url: Option<&str>) -> Result<(), String>
     let port = settings.ports.first().copied().unwrap_or(80);
     let default = format!("http://127.0.0.1:{port}/health");
     let url = url.unwrap_or(&default);
-    let rest = url
-        .strip_prefix("http://")
-        .ok_or("the address must start with http://")?;
+    let rest = url.strip_prefix("http://").ok_or("the address must start with http://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let dial = if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    };
+    let dial = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
 
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(dial)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(
-            stream,
-            "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
     let answer = ask().map_err(|error| format!("{url}: {error}"))?;
     let status = answer.split(' ').nth(1).unwrap_or("no status");
-    if status.starts_with('2') {
-        Ok(())
-    } else {
-        Err(format!("{url}: {status}"))
-    }
+    if status.starts_with('2') { Ok(()) } else { Err(format!("{url}: {status}")) }
 }

@@ -74,13 +74,8 @@ fn a_reset_connection_counts_as_reset() {
 #[test]
 fn a_reset_in_the_middle_of_an_answer_counts_as_reset() {
     let serve = |stream: TcpStream| {
-        says(
-            &stream,
-            "HTTP/1.1 200 OK\r\nX-App-Version: 1\r\nContent-Length: 9\r\n\r\nvers",
-        );
-        socket2::SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("set");
+        says(&stream, "HTTP/1.1 200 OK\r\nX-App-Version: 1\r\nContent-Length: 9\r\n\r\nvers");
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set");
     };
     assert_all(&visit(serve), Class::Reset);
 }
@@ -95,10 +90,7 @@ fn a_close_in_the_middle_of_an_answer_counts_as_truncated() {
     let in_head = |stream: TcpStream| says(&stream, "HTTP/1.1 200 OK\r\nX-App-Version: 1\r\n");
     assert_all(&visit(in_head), Class::Truncated);
     let in_body = |stream: TcpStream| {
-        says(
-            &stream,
-            "HTTP/1.1 200 OK\r\nX-App-Version: 1\r\nContent-Length: 9\r\n\r\nvers",
-        )
+        says(&stream, "HTTP/1.1 200 OK\r\nX-App-Version: 1\r\nContent-Length: 9\r\n\r\nvers")
     };
     assert_all(&visit(in_body), Class::Truncated);
     let in_chunks = |stream: TcpStream| {
@@ -118,10 +110,7 @@ fn a_server_that_hangs_counts_as_timed_out_and_holds_nobody_else_up() {
         drop(stream);
     });
     assert_all(&report, Class::Timeout);
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "visitors must not wait for each other"
-    );
+    assert!(began.elapsed() < Duration::from_secs(2), "visitors must not wait for each other");
 }
 
 #[test]
@@ -140,15 +129,9 @@ fn answers_are_told_apart_by_their_headers() {
         Class::Page,
     );
     let third = Class::Version("7".to_owned());
-    assert_all(
-        &visit(move |stream| says(&stream, &whole("200 OK\r\nX-App-Version: 7"))),
-        third,
-    );
+    assert_all(&visit(move |stream| says(&stream, &whole("200 OK\r\nX-App-Version: 7"))), third);
     let broken = Class::Other("status 500 by version 2".to_owned());
-    assert_all(
-        &visit(move |stream| says(&stream, &whole("500 Oh\r\nX-App-Version: 2"))),
-        broken,
-    );
+    assert_all(&visit(move |stream| says(&stream, &whole("500 Oh\r\nX-App-Version: 2"))), broken);
     // A page that says 200 would be taken for the app, so it isn't one.
     let wrong_page = Class::Other("status 200".to_owned());
     assert_all(
@@ -198,20 +181,10 @@ fn an_update_reads_old_then_page_then_new() {
     let back_to_old = report(&[(0, 1, Old), (5, 6, Page), (7, 8, Old), (14, 15, New)]);
     let back_to_page = report(&[(0, 1, Old), (5, 6, Page), (14, 15, New), (16, 17, Page)]);
     let new_before_page = report(&[(0, 1, Old), (2, 3, New), (5, 6, Page), (14, 15, New)]);
-    let another = report(&[
-        (0, 1, Old),
-        (5, 6, Page),
-        (8, 9, Class::Version("7".to_owned())),
-        (14, 15, New),
-    ]);
+    let another =
+        report(&[(0, 1, Old), (5, 6, Page), (8, 9, Class::Version("7".to_owned())), (14, 15, New)]);
     let without_page = report(&[(0, 1, Old), (14, 15, New)]);
-    for wrong in [
-        back_to_old,
-        back_to_page,
-        new_before_page,
-        another,
-        without_page,
-    ] {
+    for wrong in [back_to_old, back_to_page, new_before_page, another, without_page] {
         assert!(wrong.check(Story::Update).is_err(), "{wrong:?}");
     }
 }
@@ -230,13 +203,7 @@ fn a_rollback_reads_old_then_page_then_old() {
     assert_eq!(good.check(Story::Rollback), Ok(()));
     assert_eq!(good.away(Story::Rollback), Some(Duration::from_millis(3)));
 
-    let flapping = report(&[
-        (0, 1, Old),
-        (5, 6, Page),
-        (7, 8, Old),
-        (9, 10, Page),
-        (14, 15, Old),
-    ]);
+    let flapping = report(&[(0, 1, Old), (5, 6, Page), (7, 8, Old), (9, 10, Page), (14, 15, Old)]);
     let new_was_seen = report(&[(0, 1, Old), (5, 6, Page), (9, 10, New), (14, 15, Old)]);
     let still_away = report(&[(0, 1, Old), (5, 6, Page), (9, 10, Page)]);
     for wrong in [flapping, new_was_seen, still_away] {
@@ -251,10 +218,7 @@ fn a_single_failure_shows_in_the_table() {
     let report = report(&records);
     assert_eq!(report.rows().len(), 1);
     assert_eq!((report.rows()[0].old, report.rows()[0].failed), (999, 1));
-    assert!(
-        report.table().lines().nth(1).expect("a row").ends_with('✗'),
-        "{report}"
-    );
+    assert!(report.table().lines().nth(1).expect("a row").ends_with('✗'), "{report}");
 }
 
 #[test]
@@ -268,23 +232,15 @@ fn visitors_who_cannot_go_there_are_an_error() {
 fn an_open_page_hears_of_the_end_and_shows_the_app() {
     let serve = |stream: TcpStream| {
         let mut first = String::new();
-        BufReader::new(&stream)
-            .read_line(&mut first)
-            .expect("a request");
+        BufReader::new(&stream).read_line(&mut first).expect("a request");
         if first.starts_with("GET /.changeover/events ") {
             // A status that is cut in two by a chunk is still one status.
-            let chunks = [
-                "data: {\"phase\":\"updating\"}\n\ndata: {\"pha",
-                "se\":\"updated\"}\n\n",
-            ];
-            let body: String = chunks
-                .iter()
-                .map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len()))
-                .collect();
+            let chunks =
+                ["data: {\"phase\":\"updating\"}\n\ndata: {\"pha", "se\":\"updated\"}\n\n"];
+            let body: String =
+                chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-            (&stream)
-                .write_all(format!("{head}{body}").as_bytes())
-                .expect("sent");
+            (&stream).write_all(format!("{head}{body}").as_bytes()).expect("sent");
         } else {
             let answer = b"HTTP/1.1 200 OK\r\nX-App-Version: 2\r\nContent-Length: 0\r\n\r\n";
             (&stream).write_all(answer).expect("sent");
@@ -295,15 +251,8 @@ fn an_open_page_hears_of_the_end_and_shows_the_app() {
     let target = Target::new("page", listener.local_addr().expect("bound"));
     thread::spawn(move || listener.incoming().flatten().for_each(serve));
 
-    let page = open_page(&target, LIMIT)
-        .join()
-        .expect("no panic")
-        .expect("started");
-    let phases: Vec<_> = page
-        .phases
-        .iter()
-        .map(|(_, phase)| phase.as_str())
-        .collect();
+    let page = open_page(&target, LIMIT).join().expect("no panic").expect("started");
+    let phases: Vec<_> = page.phases.iter().map(|(_, phase)| phase.as_str()).collect();
     assert_eq!(phases, ["updating", "updated"]);
     let (shown, version) = page.shown.clone().expect("the app was shown");
     assert_eq!(version, "2");
@@ -318,9 +267,7 @@ struct App {
 
 fn sample_app(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sample-app"));
-    command
-        .envs([("HOST", "127.0.0.1"), ("PORT", "0")])
-        .envs(settings.iter().copied());
+    command.envs([("HOST", "127.0.0.1"), ("PORT", "0")]).envs(settings.iter().copied());
     command.stdout(Stdio::piped());
     command
 }
@@ -328,17 +275,10 @@ fn sample_app(settings: &[(&str, &str)]) -> Command {
 impl App {
     fn start(settings: &[(&str, &str)]) -> App {
         let mut child = sample_app(settings).spawn().expect("started");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped"))
-            .lines()
-            .map_while(Result::ok);
-        let line = lines
-            .find(|line| line.contains("listens on"))
-            .expect("it listens");
-        let addr = line
-            .rsplit(' ')
-            .next()
-            .and_then(|addr| addr.parse().ok())
-            .expect("an address");
+        let mut lines =
+            BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("listens on")).expect("it listens");
+        let addr = line.rsplit(' ').next().and_then(|addr| addr.parse().ok()).expect("an address");
         App { child, addr }
     }
 
@@ -367,10 +307,7 @@ impl Drop for App {
 }
 
 fn run<T: Send + 'static, W: Future<Output = T>>(work: impl FnOnce() -> W + Send + 'static) -> T {
-    thread_at(None, work)
-        .join()
-        .expect("no panic")
-        .expect("a runtime")
+    thread_at(None, work).join().expect("no panic").expect("a runtime")
 }
 
 #[test]
@@ -405,48 +342,30 @@ fn the_app_crashes_when_told() {
     assert_eq!(app.get("/").0, 200);
     assert_eq!(app.exit_code(), Some(7));
     assert!(began.elapsed() >= Duration::from_millis(300));
-    let at_once = sample_app(&[])
-        .args(["--exit-ms", "0", "--exit-code=9"])
-        .output()
-        .expect("ran");
+    let at_once = sample_app(&[]).args(["--exit-ms", "0", "--exit-code=9"]).output().expect("ran");
     assert_eq!((at_once.status.code(), at_once.stdout.len()), (Some(9), 0));
 }
 
 #[test]
 fn a_setting_that_makes_no_sense_is_refused() {
     let output = sample_app(&[("BOOT_MS", "soon")]).output().expect("ran");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "BOOT_MS cannot be `soon`\n"
-    );
-    assert!(
-        !sample_app(&[])
-            .arg("--bot-ms=1")
-            .status()
-            .expect("ran")
-            .success()
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "BOOT_MS cannot be `soon`\n");
+    assert!(!sample_app(&[]).arg("--bot-ms=1").status().expect("ran").success());
 }
 
 #[test]
 fn a_graceful_stop_under_load_answers_everyone_who_came_before() {
     for _ in 0..5 {
         let mut app = App::start(&[("DELAY_MS", "20")]);
-        let options = Options {
-            rate_per_second: 500,
-            ..Options::new(vec![Target::new("app", app.addr)])
-        };
+        let options =
+            Options { rate_per_second: 500, ..Options::new(vec![Target::new("app", app.addr)]) };
         let load = Load::start(options).expect("started");
         thread::sleep(Duration::from_millis(300));
         let stopped = load.report().began.elapsed();
         app.send(Signal::TERM);
         assert_eq!(app.exit_code(), Some(0));
         let report = load.stop();
-        let lost = report
-            .failures()
-            .iter()
-            .filter(|record| record.started < stopped)
-            .count();
+        let lost = report.failures().iter().filter(|record| record.started < stopped).count();
         assert_eq!(lost, 0, "{report}");
         assert!(report.count(&Class::Old) > 100, "{report}");
     }
@@ -457,19 +376,14 @@ fn a_graceful_stop_serves_a_visitor_who_has_yet_to_ask_and_closes_idle_ones() {
     let mut app = App::start(&[]);
     let mut fresh = TcpStream::connect(app.addr).expect("connected");
     let mut idle = TcpStream::connect(app.addr).expect("connected");
-    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .expect("sent");
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     assert!(idle.read(&mut [0; 1024]).expect("answered") > 0);
     thread::sleep(Duration::from_millis(50));
     app.send(Signal::TERM);
     assert_eq!(idle.read(&mut [0; 1024]).expect("closed"), 0);
-    fresh
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .expect("sent");
+    fresh.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     let mut answer = String::new();
-    fresh
-        .read_to_string(&mut answer)
-        .expect("answered and closed");
+    fresh.read_to_string(&mut answer).expect("answered and closed");
     assert!(answer.ends_with("version 1\n"), "{answer}");
     assert_eq!(app.exit_code(), Some(0));
 }
@@ -485,11 +399,7 @@ fn a_download_under_way_ends_whole_after_a_graceful_stop_and_torn_after_an_abrup
         thread::sleep(Duration::from_millis(300));
         app.send(Signal::TERM);
         let result = under_way.join().expect("no panic").expect("a runtime");
-        assert_eq!(
-            result.as_ref().ok(),
-            whole.then_some(&1_000_003),
-            "{result:?}"
-        );
+        assert_eq!(result.as_ref().ok(), whole.then_some(&1_000_003), "{result:?}");
         assert_eq!(app.exit_code(), Some(code));
     }
 }
@@ -497,10 +407,7 @@ fn a_download_under_way_ends_whole_after_a_graceful_stop_and_torn_after_an_abrup
 #[test]
 fn a_wrong_byte_in_a_download_is_noticed() {
     let serve = |stream: TcpStream| {
-        says(
-            &stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\u{0}\u{1}\u{3}",
-        )
+        says(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\u{0}\u{1}\u{3}")
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("bound");
@@ -526,9 +433,7 @@ fn the_app_migrates_its_data_and_refuses_what_is_newer() {
     let app = App::start(&[("VERSION", "2"), ("DATA", data)]);
     let seen = app.get(&format!("/files?path={data}"));
     assert_eq!(seen, (200, "schema 2\nwhat people wrote\n".to_owned()));
-    let older = sample_app(&[("VERSION", "1"), ("DATA", data)])
-        .output()
-        .expect("ran");
+    let older = sample_app(&[("VERSION", "1"), ("DATA", data)]).output().expect("ran");
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(older.status.code(), Some(DATA_IS_NEWER.into()));
     assert_eq!(
@@ -543,12 +448,7 @@ fn the_healthcheck_says_what_the_app_says() {
     let port = app.addr.port().to_string();
     let check = |arguments: &[&str]| {
         let mut command = sample_app(&[("PORT", &port)]);
-        command
-            .arg("healthcheck")
-            .args(arguments)
-            .status()
-            .expect("ran")
-            .code()
+        command.arg("healthcheck").args(arguments).status().expect("ran").code()
     };
     assert_eq!(check(&[]), Some(1));
     assert_eq!(check(&[&format!("http://127.0.0.1:{port}/")]), Some(0));
@@ -564,10 +464,6 @@ fn the_first_answer_of_a_version_is_noticed_within_moments() {
     thread::sleep(Duration::from_millis(100));
     let _app = App::start(&[("VERSION", "2"), ("PORT", &addr.port().to_string())]);
     let listening = Instant::now();
-    let noticed = noticed
-        .join()
-        .expect("no panic")
-        .expect("a runtime")
-        .expect("in time");
+    let noticed = noticed.join().expect("no panic").expect("a runtime").expect("in time");
     assert!(noticed.saturating_duration_since(listening) < Duration::from_millis(200));
 }

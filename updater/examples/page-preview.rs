@@ -54,10 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn status(line: &str) -> Result<Status, Box<dyn Error>> {
     let mut words = line.split_whitespace();
     let phase: Phase = serde_json::from_value(words.next().unwrap_or("updating").into())?;
-    let done = words.next().map_or(
-        Ok(if phase.is_over() { STEPS.len() } else { 3 }),
-        str::parse,
-    )?;
+    let done =
+        words.next().map_or(Ok(if phase.is_over() { STEPS.len() } else { 3 }), str::parse)?;
     let elapsed_seconds = words.next().map_or(Ok(7), str::parse)?;
 
     let state = |index| match index {
@@ -69,14 +67,11 @@ fn status(line: &str) -> Result<Status, Box<dyn Error>> {
     if matches!(phase, Phase::RollingBack | Phase::RolledBack) {
         steps.reverse();
     }
-    let steps = steps
-        .iter()
-        .enumerate()
-        .map(|(index, (key, name))| StepStatus {
-            key: (*key).into(),
-            name: (*name).into(),
-            state: state(index),
-        });
+    let steps = steps.iter().enumerate().map(|(index, (key, name))| StepStatus {
+        key: (*key).into(),
+        name: (*name).into(),
+        state: state(index),
+    });
     Ok(Status {
         schema: SCHEMA,
         update: "0195f3c2".into(),
@@ -84,9 +79,7 @@ fn status(line: &str) -> Result<Status, Box<dyn Error>> {
         from: "1.4.2".into(),
         to: "1.5.0".into(),
         phase,
-        steps: steps
-            .take(if phase == Phase::RollingBack { 4 } else { 5 })
-            .collect(),
+        steps: steps.take(if phase == Phase::RollingBack { 4 } else { 5 }).collect(),
         started_at: "2026-11-21T10:00:00Z".into(),
         elapsed_seconds,
         retry_after_seconds: 5,

@@ -146,10 +146,20 @@ pub struct How {
     #[arg(long, env = "CHANGEOVER_PLATFORM", value_name = "OS/ARCH")]
     pub platform: Option<String>,
     /// The registry's user, where the docker config has none.
-    #[arg(long, env = "CHANGEOVER_REGISTRY_USER", value_name = "USER", requires = "registry_password_file")]
+    #[arg(
+        long,
+        env = "CHANGEOVER_REGISTRY_USER",
+        value_name = "USER",
+        requires = "registry_password_file"
+    )]
     pub registry_user: Option<String>,
     /// A file with the registry's password or token.
-    #[arg(long, env = "CHANGEOVER_REGISTRY_PASSWORD_FILE", value_name = "FILE", requires = "registry_user")]
+    #[arg(
+        long,
+        env = "CHANGEOVER_REGISTRY_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "registry_user"
+    )]
     pub registry_password_file: Option<PathBuf>,
     /// How visitors get the page: by redirect, by binding the port, or not at all
     /// [default: redirect where the kernel can, otherwise bind].

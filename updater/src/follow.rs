@@ -107,7 +107,9 @@ async fn stays_stopped(engine: &Engine, id: &str) -> bool {
 
 /// What the engine's facts say of an update without a helper.
 pub async fn judge(engine: &Engine, plan: &Plan) -> Result<Followed, EngineError> {
-    let seen = observe(engine, plan).await?;
+    let mut seen = observe(engine, plan).await?;
+    // Nobody waits for the old version any more: it runs, or it doesn't.
+    seen.facts.members.iter_mut().for_each(|member| member.old_answers = true);
     let committed = seen.old.first().is_some_and(Option::is_none);
     let lead_new = seen.facts.members.first().and_then(|member| member.new.as_ref());
     // What the gate saw is lost with the helper, but a commit proves it.

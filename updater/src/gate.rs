@@ -64,7 +64,10 @@ impl Gate {
         }
         let mismatches = successor::compare(&self.member.expected, new);
         if !mismatches.is_empty() {
-            return Verdict::Failed(format!("the new container differs: {}", mismatches.join(", ")));
+            return Verdict::Failed(format!(
+                "the new container differs: {}",
+                mismatches.join(", ")
+            ));
         }
         match self.ask(engine, new).await {
             Ok(()) => {

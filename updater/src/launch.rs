@@ -11,6 +11,7 @@ mod planning;
 mod preflight;
 mod socket;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::LaunchError;
@@ -81,6 +82,29 @@ pub struct Prepared {
     pub losses: Vec<Loss>,
     /// Containers of earlier updates of ours that will be cleared away: name and id.
     pub leftovers: Vec<(String, String)>,
+    /// Where this program runs, as far as the helper must know.
+    pub surroundings: Surroundings,
+}
+
+/// Where this program runs.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Whether in a container of this engine.
+    in_container: bool,
+    /// The engine's socket on the host, if it is reached by one.
+    socket: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Finds out.
+    pub async fn look(engine: &Engine) -> Surroundings {
+        Surroundings::of(engine, socket::own_container(engine).await.as_ref())
+    }
+
+    fn of(engine: &Engine, own: Option<&Value>) -> Surroundings {
+        let socket = engine.endpoint().socket().map(|path| socket::on_host(own, path));
+        Surroundings { in_container: own.is_some(), socket }
+    }
 }
 
 /// Connects to the engine that the environment names.
@@ -109,7 +133,7 @@ pub async fn launch(
     for (_, id) in &prepared.leftovers {
         engine.remove(id).await.map_err(LaunchError::engine)?;
     }
-    let (plan, id) = helper::start(engine, prepared.plan, options).await?;
+    let (plan, id) = helper::start(engine, prepared.plan, &prepared.surroundings, options).await?;
     on_event(Event::Launched { helper: plan.helper_name() });
     Ok((plan, id))
 }

@@ -70,10 +70,7 @@ impl Page {
     fn with_limits(status: Status, limits: Limits) -> Page {
         Page {
             shared: Arc::new(Shared {
-                published: watch::Sender::new(Published {
-                    status,
-                    at: Instant::now(),
-                }),
+                published: watch::Sender::new(Published { status, at: Instant::now() }),
                 rendered: Mutex::new(None),
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
@@ -85,10 +82,7 @@ impl Page {
 
     /// Shows another status from now on. Whoever watches sees it at once.
     pub fn publish(&self, status: Status) {
-        self.shared.published.send_replace(Published {
-            status,
-            at: Instant::now(),
-        });
+        self.shared.published.send_replace(Published { status, at: Instant::now() });
     }
 
     /// What the page says now. Time passes in it between two publications.
@@ -105,11 +99,7 @@ impl Page {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(self.clone().accept(listener, stopped));
-        Ok(Serving {
-            address,
-            stop,
-            task,
-        })
+        Ok(Serving { address, stop, task })
     }
 
     /// How many connections are open now, over all listeners.
@@ -178,20 +168,12 @@ impl Page {
     }
 
     fn permit_for_a_stream(&self) -> Option<OwnedSemaphorePermit> {
-        self.shared
-            .room_for_streams
-            .clone()
-            .try_acquire_owned()
-            .ok()
+        self.shared.room_for_streams.clone().try_acquire_owned().ok()
     }
 
     fn rendered(&self) -> Arc<Rendered> {
         let status = self.status();
-        let mut kept = self
-            .shared
-            .rendered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some(rendered) if rendered.status == status => rendered.clone(),
             _ => kept.insert(Arc::new(Rendered::new(status))).clone(),

@@ -54,10 +54,7 @@ pub enum Phase {
 impl Phase {
     /// Whether this is the end: whoever waits should look at the app itself now.
     pub fn is_over(self) -> bool {
-        matches!(
-            self,
-            Phase::Updated | Phase::RolledBack | Phase::NeedsAPerson
-        )
+        matches!(self, Phase::Updated | Phase::RolledBack | Phase::NeedsAPerson)
     }
 }
 

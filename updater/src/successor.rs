@@ -95,10 +95,7 @@ pub fn successor(inputs: &Inputs<'_>) -> Result<Successor, SuccessorError> {
     Ok(Successor {
         create: create.into(),
         connect,
-        expected: Expected {
-            networks: networks::expected(&old),
-            ports: ports::expected(&old),
-        },
+        expected: Expected { networks: networks::expected(&old), ports: ports::expected(&old) },
         losses: losses(&old),
         platform: foreign_platform(inputs.old, inputs.old_image, inputs.engine_platform),
     })
@@ -179,10 +176,7 @@ fn losses(old: &Old<'_>) -> Vec<Loss> {
     let mut losses = Vec::new();
     if old.inputs.old_image.is_none() {
         losses.push(Loss::ImageDefaults {
-            image: old.inputs.old["Image"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
+            image: old.inputs.old["Image"].as_str().unwrap_or_default().to_owned(),
         });
     }
     losses.extend(networks::losses(old));
@@ -228,17 +222,14 @@ impl<'a> Old<'a> {
     fn read(inputs: &'a Inputs<'a>) -> Result<Old<'a>, SuccessorError> {
         let old = inputs.old;
         let part = |what, from: &'a Value, field: &'static str| {
-            from[field]
-                .as_object()
-                .ok_or(SuccessorError::Lacking { what, field })
+            from[field].as_object().ok_or(SuccessorError::Lacking { what, field })
         };
         let host_config = part("container", old, "HostConfig")?;
         Ok(Old {
             inputs,
-            id: old["Id"].as_str().ok_or(SuccessorError::Lacking {
-                what: "container",
-                field: "Id",
-            })?,
+            id: old["Id"]
+                .as_str()
+                .ok_or(SuccessorError::Lacking { what: "container", field: "Id" })?,
             config: part("container", old, "Config")?,
             host_config,
             defaults: match inputs.old_image {
@@ -281,9 +272,7 @@ fn part<'a>(value: &'a Value, key: &str) -> &'a Map<String, Value> {
 
 /// A list of `map`; missing and null are empty, as they are for the engine.
 fn list<'a>(map: &'a Map<String, Value>, key: &str) -> &'a [Value] {
-    map.get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    map.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Whether the engine takes `value` for not given.

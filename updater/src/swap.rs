@@ -146,9 +146,7 @@ pub const STEPS: &[Step] = &[
         done: |v| !v.runs() || v.old_gone_or(|old| old.policy_is(&no())),
         act: |v| Call::SetPolicy { id: v.old_id(), policy: no() },
         // Old is to come back even if we die between this and its start.
-        undone: |v| {
-            !v.runs() || v.old_gone_or(|old| old.running || old.policy_is(&always()))
-        },
+        undone: |v| !v.runs() || v.old_gone_or(|old| old.running || old.policy_is(&always())),
         undo: |v| Call::SetPolicy { id: v.old_id(), policy: always() },
     },
     Step {
@@ -400,9 +398,7 @@ pub fn next(plan: &Plan, facts: &Facts) -> Next {
     }
     if let Some(reason) = facts.doom(plan) {
         return match lead.new {
-            Some(new) => {
-                Next::Condemn { id: new.id.clone(), to: lead.plan.failed_name(), reason }
-            }
+            Some(new) => Next::Condemn { id: new.id.clone(), to: lead.plan.failed_name(), reason },
             // Without a new container there is nothing that could carry the verdict,
             // and nothing has been touched yet: creating it is the first step.
             None => refused(reason),

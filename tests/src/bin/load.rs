@@ -36,13 +36,9 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Options, u64), S
     let mut seconds = 10;
     let mut from = None;
     while let Some(flag) = arguments.next() {
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("`{flag}` needs a value"))?;
+        let value = arguments.next().ok_or_else(|| format!("`{flag}` needs a value"))?;
         match flag.as_str() {
-            "--target" => options
-                .targets
-                .push(Target::new(value.clone(), parse(&value)?)),
+            "--target" => options.targets.push(Target::new(value.clone(), parse(&value)?)),
             "--rate" => options.rate_per_second = parse(&value)?,
             "--seconds" => seconds = parse(&value)?,
             "--path" => options.path = value,
@@ -55,14 +51,10 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Options, u64), S
     if options.targets.is_empty() {
         return Err("no target".to_owned());
     }
-    options
-        .targets
-        .iter_mut()
-        .for_each(|target| target.enter.clone_from(&from));
+    options.targets.iter_mut().for_each(|target| target.enter.clone_from(&from));
     Ok((options, seconds))
 }
 
 fn parse<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| format!("not understood: `{text}`"))
+    text.parse().map_err(|_| format!("not understood: `{text}`"))
 }

@@ -7,14 +7,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let asks = arguments
-        .first()
-        .is_some_and(|first| first == "healthcheck");
-    let url = if asks {
-        arguments.drain(..).nth(1)
-    } else {
-        None
-    };
+    let asks = arguments.first().is_some_and(|first| first == "healthcheck");
+    let url = if asks { arguments.drain(..).nth(1) } else { None };
 
     let result = Settings::read(arguments).and_then(|settings| {
         if asks {

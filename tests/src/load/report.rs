@@ -52,10 +52,7 @@ impl Story {
 impl Report {
     /// Requests whose visitor would complain.
     pub fn failures(&self) -> Vec<&Record> {
-        self.records
-            .iter()
-            .filter(|record| record.class.is_failure())
-            .collect()
+        self.records.iter().filter(|record| record.class.is_failure()).collect()
     }
 
     /// Whether each target's answers came in the order of `story`, each of its
@@ -75,10 +72,8 @@ impl Report {
             let begins = self.phases_begin(target, &phases);
             for (phase, begin) in phases.iter().zip(begins) {
                 if begin.is_none() {
-                    let _ = writeln!(
-                        wrong,
-                        "{label}: {phase} is missing from its place in {phases:?}"
-                    );
+                    let _ =
+                        writeln!(wrong, "{label}: {phase} is missing from its place in {phases:?}");
                 }
             }
             let late = |record: &&Record| {
@@ -110,47 +105,33 @@ impl Report {
             let [_, page, back] = self.phases_begin(target, &phases);
             let before =
                 |record: &&Record| record.class == phases[0] && Some(record.started) <= page;
-            let last = self
-                .of(target)
-                .filter(before)
-                .map(|record| record.ended)
-                .max()?;
+            let last = self.of(target).filter(before).map(|record| record.ended).max()?;
             Some(back?.saturating_sub(last))
         };
-        (0..self.targets.len())
-            .map(away)
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .max()
+        (0..self.targets.len()).map(away).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// The first answer of a class to be received on a target.
     pub fn first(&self, target: &str, class: &Class) -> Option<&Record> {
-        self.of_class(target, class)
-            .min_by_key(|record| record.ended)
+        self.of_class(target, class).min_by_key(|record| record.ended)
     }
 
     /// The last answer of a class to be received on a target.
     pub fn last(&self, target: &str, class: &Class) -> Option<&Record> {
-        self.of_class(target, class)
-            .max_by_key(|record| record.ended)
+        self.of_class(target, class).max_by_key(|record| record.ended)
     }
 
     /// How many requests ended in `class`.
     pub fn count(&self, class: &Class) -> usize {
-        self.records
-            .iter()
-            .filter(|record| record.class == *class)
-            .count()
+        self.records.iter().filter(|record| record.class == *class).count()
     }
 
     /// How many of each class, target by target.
     pub fn totals(&self) -> BTreeMap<&str, BTreeMap<&Class, usize>> {
         let mut totals = BTreeMap::new();
         for record in &self.records {
-            let target: &mut BTreeMap<_, _> = totals
-                .entry(self.targets[record.target].as_str())
-                .or_default();
+            let target: &mut BTreeMap<_, _> =
+                totals.entry(self.targets[record.target].as_str()).or_default();
             *target.entry(&record.class).or_default() += 1;
         }
         totals
@@ -158,18 +139,10 @@ impl Report {
 
     /// Second by second, by the start of the requests.
     pub fn rows(&self) -> Vec<Row> {
-        let seconds = self
-            .records
-            .iter()
-            .map(|record| record.started.as_secs() + 1)
-            .max()
-            .unwrap_or(0);
-        let mut rows: Vec<_> = (0..seconds)
-            .map(|second| Row {
-                second,
-                ..Row::default()
-            })
-            .collect();
+        let seconds =
+            self.records.iter().map(|record| record.started.as_secs() + 1).max().unwrap_or(0);
+        let mut rows: Vec<_> =
+            (0..seconds).map(|second| Row { second, ..Row::default() }).collect();
         for record in &self.records {
             let row = &mut rows[record.started.as_secs() as usize];
             *match record.class {
@@ -194,13 +167,8 @@ impl Report {
     /// The begin of each phase on a target; see [`Report::check`].
     fn phases_begin(&self, target: usize, phases: &[Class; 3]) -> [Option<Duration>; 3] {
         let first = |phase: usize, after: Option<Duration>| {
-            let answers = self
-                .of(target)
-                .filter(|record| record.class == phases[phase]);
-            answers
-                .filter(|record| after < Some(record.started))
-                .map(|record| record.ended)
-                .min()
+            let answers = self.of(target).filter(|record| record.class == phases[phase]);
+            answers.filter(|record| after < Some(record.started)).map(|record| record.ended).min()
         };
         let page = first(1, None);
         let back = if phases[2] == phases[0] {
@@ -212,9 +180,7 @@ impl Report {
     }
 
     fn of(&self, target: usize) -> impl Iterator<Item = &Record> {
-        self.records
-            .iter()
-            .filter(move |record| record.target == target)
+        self.records.iter().filter(move |record| record.target == target)
     }
 
     fn of_class(&self, target: &str, class: &Class) -> impl Iterator<Item = &Record> {
@@ -225,10 +191,7 @@ impl Report {
 }
 
 fn is_answer(class: &Class) -> bool {
-    matches!(
-        class,
-        Class::Old | Class::Page | Class::New | Class::Version(_)
-    )
+    matches!(class, Class::Old | Class::Page | Class::New | Class::Version(_))
 }
 
 /// The table, the totals and how slow the slowest answer was.
@@ -237,10 +200,8 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.table())?;
         let width = self.targets.iter().map(String::len).max().unwrap_or(0);
         for (target, classes) in self.totals() {
-            let classes: Vec<_> = classes
-                .iter()
-                .map(|(class, count)| format!("{count} {class}"))
-                .collect();
+            let classes: Vec<_> =
+                classes.iter().map(|(class, count)| format!("{count} {class}")).collect();
             writeln!(f, "{target:<width$}  {}", classes.join(", "))?;
         }
         let slowest = self
@@ -249,24 +210,12 @@ impl fmt::Display for Report {
             .map(|record| record.ended - record.started)
             .max()
             .unwrap_or_default();
-        let latest = self
-            .records
-            .iter()
-            .map(|record| record.started.saturating_sub(record.due))
-            .max();
+        let latest =
+            self.records.iter().map(|record| record.started.saturating_sub(record.due)).max();
         let latest = latest.unwrap_or_default().as_millis();
-        write!(
-            f,
-            "{} failed; the slowest took {} ms",
-            self.failures().len(),
-            slowest.as_millis()
-        )?;
+        write!(f, "{} failed; the slowest took {} ms", self.failures().len(), slowest.as_millis())?;
         // Beyond this, it is the machine that was slow to ask.
-        if latest > 100 {
-            write!(f, "; visitors came up to {latest} ms late")
-        } else {
-            Ok(())
-        }
+        if latest > 100 { write!(f, "; visitors came up to {latest} ms late") } else { Ok(()) }
     }
 }
 
@@ -294,12 +243,7 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (self.old, "▒"),
-            (self.page, "·"),
-            (self.new, "█"),
-            (self.failed, "✗"),
-        ];
+        let parts = [(self.old, "▒"), (self.page, "·"), (self.new, "█"), (self.failed, "✗")];
         let all = parts.iter().map(|(count, _)| count).sum::<usize>().max(1);
         let mut done = 0;
         let mut drawn = 0;
@@ -311,17 +255,8 @@ impl fmt::Display for Row {
             bar += &mark.repeat(until - drawn);
             drawn = until;
         }
-        let [old, page, new, failed] = parts.map(|(count, _)| {
-            if count == 0 {
-                "–".to_owned()
-            } else {
-                count.to_string()
-            }
-        });
-        write!(
-            f,
-            "{:>7} {old:>7} {page:>7} {new:>7} {failed:>7}   {bar}",
-            self.second
-        )
+        let [old, page, new, failed] =
+            parts.map(|(count, _)| if count == 0 { "–".to_owned() } else { count.to_string() });
+        write!(f, "{:>7} {old:>7} {page:>7} {new:>7} {failed:>7}   {bar}", self.second)
     }
 }

@@ -91,18 +91,13 @@ impl Answer {
 
 /// Asks on a fresh connection; the error is never one of the answers.
 pub async fn get(addr: SocketAddr, path: &str, timeout: Duration) -> Result<Answer, Class> {
-    tokio::time::timeout(timeout, ask(addr, path))
-        .await
-        .unwrap_or(Err(Class::Timeout))
+    tokio::time::timeout(timeout, ask(addr, path)).await.unwrap_or(Err(Class::Timeout))
 }
 
 async fn ask(addr: SocketAddr, path: &str) -> Result<Answer, Class> {
     let mut stream = TcpStream::connect(addr).await.map_err(failure)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .map_err(failure)?;
+    stream.write_all(request.as_bytes()).await.map_err(failure)?;
 
     let mut bytes = Vec::with_capacity(1024);
     let mut head = None;
@@ -146,22 +141,13 @@ impl Head {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes[..end]);
-        let status = text
-            .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.get(2..5)?.parse().ok());
-        let body = match (
-            header(&text, "content-length"),
-            header(&text, "transfer-encoding"),
-        ) {
+        let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+        let body = match (header(&text, "content-length"), header(&text, "transfer-encoding")) {
             (_, Some(_)) => BodyLength::Chunked,
             (Some(length), None) => BodyLength::Bytes(length.parse().map_err(|_| not_http())?),
             (None, None) => BodyLength::UntilClose,
         };
-        Ok(Some(Head {
-            status: status.ok_or_else(not_http)?,
-            length: end + 4,
-            body,
-        }))
+        Ok(Some(Head { status: status.ok_or_else(not_http)?, length: end + 4, body }))
     }
 
     fn has_whole_body(&self, bytes: &[u8], at_end: bool) -> bool {

@@ -22,11 +22,7 @@ pub async fn download(addr: SocketAddr, path: &str, timeout: Duration) -> Result
     if status != 200 {
         return Err(Class::Other(format!("status {status}")));
     }
-    match body
-        .iter()
-        .enumerate()
-        .position(|(position, byte)| *byte != content(position))
-    {
+    match body.iter().enumerate().position(|(position, byte)| *byte != content(position)) {
         None => Ok(body.len()),
         Some(position) => Err(Class::Other(format!("byte {position} is wrong"))),
     }
@@ -64,10 +60,7 @@ pub struct OpenPage {
 impl OpenPage {
     /// When the stream told of `phase`, say `updated`.
     pub fn heard(&self, phase: &str) -> Option<Instant> {
-        self.phases
-            .iter()
-            .find(|(_, heard)| heard == phase)
-            .map(|(when, _)| *when)
+        self.phases.iter().find(|(_, heard)| heard == phase).map(|(when, _)| *when)
     }
 }
 
@@ -134,18 +127,15 @@ impl OpenPage {
 
     fn is_over(&self) -> bool {
         let over = ["updated", "rolled-back", "needs-a-person"];
-        self.phases
-            .last()
-            .is_some_and(|(_, phase)| over.contains(&phase.as_str()))
+        self.phases.last().is_some_and(|(_, phase)| over.contains(&phase.as_str()))
     }
 }
 
 /// The page's event stream; `None` if it isn't the page that answers.
 async fn events(addr: SocketAddr) -> Option<Incoming> {
     let stream = TcpStream::connect(addr).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .ok()?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
     let request = Request::get("/.changeover/events")
         .header("Host", addr.to_string())
@@ -154,16 +144,11 @@ async fn events(addr: SocketAddr) -> Option<Incoming> {
         .expect("a constant request is valid");
     let response = sender.send_request(request).await.ok()?;
     let kind = response.headers().get("Content-Type")?.to_str().ok()?;
-    kind.starts_with("text/event-stream")
-        .then(|| response.into_body())
+    kind.starts_with("text/event-stream").then(|| response.into_body())
 }
 
 /// The version that answers `/` now, if it does.
 async fn look(addr: SocketAddr) -> Option<String> {
     let answer = get(addr, "/", Duration::from_secs(1)).await.ok()?;
-    if answer.status == 200 {
-        answer.header("x-app-version").map(str::to_owned)
-    } else {
-        None
-    }
+    if answer.status == 200 { answer.header("x-app-version").map(str::to_owned) } else { None }
 }

@@ -77,31 +77,24 @@ impl App {
     fn signed(&self, status: u16, body: Either<Full<Bytes>, Download>) -> Answer {
         let mut answer = Response::new(body);
         *answer.status_mut() = StatusCode::from_u16(status).expect("ours are valid");
-        answer
-            .headers_mut()
-            .insert("X-App-Version", self.settings.version.into());
+        answer.headers_mut().insert("X-App-Version", self.settings.version.into());
         answer
     }
 }
 
 fn environment() -> String {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let all: BTreeMap<_, _> = std::env::vars_os()
-        .map(|(name, value)| (lossy(name), lossy(value)))
-        .collect();
+    let all: BTreeMap<_, _> =
+        std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
     serde_json::to_string(&all).expect("strings are JSON")
 }
 
 fn value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn number(query: &str, name: &str) -> u64 {
-    value(query, name)
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_default()
+    value(query, name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 /// A body that takes its time, of a length told beforehand.
@@ -119,13 +112,7 @@ impl Download {
         // Without a wish for slowness, chunks still bound the memory.
         let chunk = length.div_ceil(chunks as usize).clamp(1, 64 * 1024);
         let pause = Duration::from_millis(ms) / length.div_ceil(chunk).max(1) as u32;
-        Download {
-            position: 0,
-            length,
-            chunk,
-            pause,
-            sleep: Box::pin(sleep(pause)),
-        }
+        Download { position: 0, length, chunk, pause, sleep: Box::pin(sleep(pause)) }
     }
 }
 

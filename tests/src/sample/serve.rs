@@ -69,26 +69,13 @@ async fn serve(settings: Settings, leaving: watch::Receiver<bool>) -> io::Result
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")
         .unwrap_or_else(|_| format!("{:?}", Instant::now()));
     for listener in &listeners {
-        say(format_args!(
-            "version {} listens on {}",
-            settings.version,
-            listener.local_addr()?
-        ));
+        say(format_args!("version {} listens on {}", settings.version, listener.local_addr()?));
     }
-    let app = Arc::new(App {
-        settings,
-        listening_since: Instant::now(),
-        boot_id,
-    });
+    let app = Arc::new(App { settings, listening_since: Instant::now(), boot_id });
     // Nothing is ever sent: the channel closes when the last connection has.
     let (alive, mut all_done) = mpsc::channel::<()>(1);
     for listener in listeners {
-        tokio::spawn(accept(
-            listener,
-            app.clone(),
-            leaving.clone(),
-            alive.clone(),
-        ));
+        tokio::spawn(accept(listener, app.clone(), leaving.clone(), alive.clone()));
     }
     drop(alive);
     all_done.recv().await;
@@ -213,10 +200,7 @@ fn migrate(settings: &Settings) -> io::Result<Result<(), String>> {
     }
     if schema < settings.version {
         fs::write(path, format!("schema {}\n{rest}", settings.version))?;
-        say(format_args!(
-            "migrated from schema {schema} to {}",
-            settings.version
-        ));
+        say(format_args!("migrated from schema {schema} to {}", settings.version));
     }
     Ok(Ok(()))
 }

@@ -89,9 +89,7 @@ impl Settings {
                 Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
                 None => (flag, flags.next()),
             };
-            let name = flag
-                .strip_prefix("--")
-                .map(|name| name.to_uppercase().replace('-', "_"));
+            let name = flag.strip_prefix("--").map(|name| name.to_uppercase().replace('-', "_"));
             let name = name.filter(|name| NAMES.contains(&name.as_str()));
             said.insert(
                 name.ok_or_else(|| format!("no such flag: `{flag}`"))?,
@@ -103,10 +101,9 @@ impl Settings {
             version: take(&said, "VERSION")?.unwrap_or(1),
             host: take(&said, "HOST")?,
             ports: match said.get("PORT") {
-                Some(ports) => ports
-                    .split(',')
-                    .map(|port| parse("PORT", port))
-                    .collect::<Result<_, _>>()?,
+                Some(ports) => {
+                    ports.split(',').map(|port| parse("PORT", port)).collect::<Result<_, _>>()?
+                }
                 None => vec![80],
             },
             boot: ms("BOOT_MS")?.unwrap_or_default(),
@@ -127,10 +124,7 @@ fn take<T: FromStr>(said: &HashMap<String, String>, name: &str) -> Result<Option
 }
 
 fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value
-        .trim()
-        .parse()
-        .map_err(|_| format!("{name} cannot be `{value}`"))
+    value.trim().parse().map_err(|_| format!("{name} cannot be `{value}`"))
 }
 
 impl FromStr for OnTerm {
@@ -151,16 +145,9 @@ impl FromStr for Windows {
         let text = if text == "always" { "0-" } else { text };
         let window = |part: &str| {
             let (from, to) = part.split_once('-').ok_or(())?;
-            let to = if to.is_empty() {
-                Ok(u64::MAX)
-            } else {
-                to.parse()
-            };
+            let to = if to.is_empty() { Ok(u64::MAX) } else { to.parse() };
             Ok((from.parse().map_err(drop)?, to.map_err(drop)?))
         };
-        text.split(',')
-            .map(window)
-            .collect::<Result<_, _>>()
-            .map(Windows)
+        text.split(',').map(window).collect::<Result<_, _>>().map(Windows)
     }
 }

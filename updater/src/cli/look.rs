@@ -151,7 +151,8 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
     for container in ours(engine, labels::UPDATE).await? {
         let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/');
         let Some(plan) = record_of(&container["Config"]["Labels"]) else { continue };
-        let set_aside = plan.members.iter().any(|m| m.failed_name() == name || m.next_name() == name);
+        let set_aside =
+            plan.members.iter().any(|m| m.failed_name() == name || m.next_name() == name);
         let runs = container["State"]["Running"] == true;
         let ended = !matches!(judge(engine, &plan).await?, Followed::HelperGone);
         let never_begun = plan.members.iter().any(|m| m.next_name() == name);

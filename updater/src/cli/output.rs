@@ -92,7 +92,8 @@ fn spinner() -> ProgressBar {
 fn show_on(bar: &ProgressBar, event: &Event) {
     match event {
         Event::Pull { image, status, done_bytes, total_bytes } if *total_bytes > 0 => {
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes}/{total_bytes}")
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes}/{total_bytes}")
             {
                 bar.set_style(style);
             }

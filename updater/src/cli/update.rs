@@ -9,7 +9,8 @@ use crate::events::Event;
 use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::launch::{
-    HealthRequest, HelperOptions, Prepared, PullPolicy, Request, is_finished, launch, prepare,
+    HealthRequest, HelperOptions, Prepared, PullPolicy, Request, Surroundings, is_finished, launch,
+    prepare,
 };
 use crate::plan::{Image, Plan, helper_name, labels};
 use crate::swap::Outcome;
@@ -112,8 +113,13 @@ pub(super) async fn resume(
     let plan = interrupted_plan(engine, app)
         .await?
         .ok_or_else(|| CliError::NothingToResume(app.to_owned()))?;
-    let prepared =
-        Prepared { plan, differences: Vec::new(), losses: Vec::new(), leftovers: Vec::new() };
+    let prepared = Prepared {
+        plan,
+        differences: Vec::new(),
+        losses: Vec::new(),
+        leftovers: Vec::new(),
+        surroundings: Surroundings::look(engine).await,
+    };
     start(engine, prepared, &args.helper, output).await
 }
 

@@ -177,10 +177,8 @@ impl Reply {
     }
 
     pub(super) fn json(&self) -> Result<Value, EngineError> {
-        serde_json::from_slice(&self.body).map_err(|e| EngineError::Garbled {
-            doing: self.doing.clone(),
-            what: e.to_string(),
-        })
+        serde_json::from_slice(&self.body)
+            .map_err(|e| EngineError::Garbled { doing: self.doing.clone(), what: e.to_string() })
     }
 }
 

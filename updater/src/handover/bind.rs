@@ -55,11 +55,7 @@ impl Bind {
         let mut places = Vec::<Place>::new();
         for at in published.iter().flat_map(addresses) {
             if !places.iter().any(|place| place.at.socket == at.socket) {
-                places.push(Place {
-                    at,
-                    held: None,
-                    refused: None,
-                });
+                places.push(Place { at, held: None, refused: None });
             }
         }
         Bind { places }
@@ -125,10 +121,7 @@ pub fn port_is_free(published: &Published) -> Result<(), BusyPort> {
         match bound(at.socket) {
             Err(error) if at.optional && says_no_such_address(&error) => {}
             Err(source) => {
-                return Err(BusyPort {
-                    address: at.socket,
-                    source,
-                });
+                return Err(BusyPort { address: at.socket, source });
             }
             Ok(_) => {}
         }
@@ -153,10 +146,7 @@ pub fn page_listener() -> io::Result<TcpListener> {
 
 /// The sockets that an engine opens for a published port.
 fn addresses(published: &Published) -> Vec<Address> {
-    let address = |ip: IpAddr, optional| Address {
-        socket: (ip, published.port).into(),
-        optional,
-    };
+    let address = |ip: IpAddr, optional| Address { socket: (ip, published.port).into(), optional };
     let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
     match published.host {
         HostAddress::Any => vec![address(v4, false), address(v6, true)],
@@ -184,11 +174,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Engines set it too. It lets a port be taken whose last connections are
     // still being buried, but not one that somebody listens on.
     socket.set_reuse_address(true)?;
@@ -200,8 +186,5 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
 
 fn says_no_such_address(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }

@@ -42,10 +42,7 @@ impl Socket {
         const ROOM: usize = 4 << 20;
         let _ = sockopt::set_socket_send_buffer_size_force(&fd, ROOM);
         let _ = sockopt::set_socket_recv_buffer_size_force(&fd, ROOM);
-        Ok(Socket {
-            fd,
-            next_sequence: 1,
-        })
+        Ok(Socket { fd, next_sequence: 1 })
     }
 
     /// An empty batch to be filled and given to [`Socket::commit`].
@@ -169,11 +166,7 @@ pub(super) const NLM_F_APPEND: u16 = 0x800;
 
 impl<Part> Batch<Part> {
     fn starting_at(first_sequence: u32) -> Batch<Part> {
-        let mut batch = Batch {
-            bytes: Vec::new(),
-            parts: Vec::new(),
-            first_sequence,
-        };
+        let mut batch = Batch { bytes: Vec::new(), parts: Vec::new(), first_sequence };
         batch.bracket(NFNL_MSG_BATCH_BEGIN);
         batch
     }
@@ -211,14 +204,7 @@ impl<Part> Batch<Part> {
         };
         let sequence = self.first_sequence.wrapping_add(last);
         let about = (0, NFNL_SUBSYS_NFTABLES);
-        write_message(
-            &mut self.bytes,
-            kind,
-            NLM_F_REQUEST,
-            sequence,
-            about,
-            |_| {},
-        );
+        write_message(&mut self.bytes, kind, NLM_F_REQUEST, sequence, about, |_| {});
     }
 }
 

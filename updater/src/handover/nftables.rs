@@ -42,15 +42,9 @@ pub(super) struct Hook {
 }
 
 /// Packets that come from outside, from other containers included.
-pub(super) const PREROUTING: Hook = Hook {
-    name: "prerouting",
-    number: 0,
-};
+pub(super) const PREROUTING: Hook = Hook { name: "prerouting", number: 0 };
 /// Packets that this host sends, possibly to itself.
-pub(super) const OUTPUT: Hook = Hook {
-    name: "output",
-    number: 3,
-};
+pub(super) const OUTPUT: Hook = Hook { name: "output", number: 3 };
 
 /// What a set holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,11 +189,10 @@ impl<'t> Changes<'t> {
         fill: impl FnOnce(&mut Attributes<'_>),
     ) {
         let table = self.table;
-        self.batch
-            .message(part, number, flags, NFPROTO_INET, |message| {
-                message.name(table_attribute, table);
-                fill(message);
-            });
+        self.batch.message(part, number, flags, NFPROTO_INET, |message| {
+            message.name(table_attribute, table);
+            fill(message);
+        });
     }
 }
 
@@ -260,27 +253,18 @@ pub(super) fn opens_a_connection() -> Vec<Expression> {
 
 /// `meta mark != …`
 pub(super) fn does_not_carry(mark: u32) -> Vec<Expression> {
-    vec![
-        Expression::LoadMeta(NFT_META_MARK),
-        Expression::NotEqual(mark.to_ne_bytes().to_vec()),
-    ]
+    vec![Expression::LoadMeta(NFT_META_MARK), Expression::NotEqual(mark.to_ne_bytes().to_vec())]
 }
 
 /// `meta nfproto …`
 pub(super) fn is_of(family: Family) -> Vec<Expression> {
-    vec![
-        Expression::LoadMeta(NFT_META_NFPROTO),
-        Expression::Equal(vec![family.number()]),
-    ]
+    vec![Expression::LoadMeta(NFT_META_NFPROTO), Expression::Equal(vec![family.number()])]
 }
 
 /// `fib daddr type local`: an address of this host, whichever it has at that moment.
 pub(super) fn goes_to_this_host() -> Vec<Expression> {
     const RTN_LOCAL: u32 = 2;
-    vec![
-        Expression::LoadTypeOfDestination,
-        Expression::Equal(RTN_LOCAL.to_ne_bytes().to_vec()),
-    ]
+    vec![Expression::LoadTypeOfDestination, Expression::Equal(RTN_LOCAL.to_ne_bytes().to_vec())]
 }
 
 /// `tcp dport @…` or `ip daddr . tcp dport @…`
@@ -317,10 +301,7 @@ pub(super) fn count() -> Vec<Expression> {
 
 /// `dnat to :…`: to another port of the very address it was sent to.
 pub(super) fn send_to_port(family: Family, port: u16) -> Vec<Expression> {
-    vec![
-        Expression::LoadConstant(port.to_be_bytes().to_vec()),
-        Expression::ChangePort(family),
-    ]
+    vec![Expression::LoadConstant(port.to_be_bytes().to_vec()), Expression::ChangePort(family)]
 }
 
 impl Family {
@@ -358,12 +339,7 @@ impl Expression {
                 data.number(NFTA_META_KEY, *key);
                 data.number(NFTA_META_DREG, NFT_REG_1);
             }
-            Expression::LoadPayload {
-                base,
-                offset,
-                length,
-                register,
-            } => {
+            Expression::LoadPayload { base, offset, length, register } => {
                 data.number(NFTA_PAYLOAD_DREG, *register);
                 data.number(NFTA_PAYLOAD_BASE, *base);
                 data.number(NFTA_PAYLOAD_OFFSET, *offset);

@@ -12,11 +12,7 @@ use super::PROBE_MARK;
 
 /// Connects past the redirect, within `limit`.
 pub async fn connect_as_probe(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     match socket.set_mark(PROBE_MARK) {
         // Who may not set a mark may not redirect either, so there is nothing to get past.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}

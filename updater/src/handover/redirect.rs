@@ -87,9 +87,7 @@ impl Redirect {
         for set in &self.sets {
             changes.add_elements(set.name, &set.elements);
         }
-        changes
-            .commit(&mut self.socket)
-            .map_err(|refusal| explain(refusal, &self.table))
+        changes.commit(&mut self.socket).map_err(|refusal| explain(refusal, &self.table))
     }
 
     /// Leaves new connections to the app from here on; those that are on the page
@@ -99,16 +97,13 @@ impl Redirect {
         for set in &self.sets {
             changes.empty_set(set.name);
         }
-        changes
-            .commit(&mut self.socket)
-            .map_err(|refusal| explain(refusal, &self.table))
+        changes.commit(&mut self.socket).map_err(|refusal| explain(refusal, &self.table))
     }
 
     /// Deletes the table. Connections that are still on the page are reset.
     pub fn close(mut self) -> Result<(), RedirectError> {
         self.closed = true;
-        self.delete_table()
-            .map_err(|refusal| explain(refusal, &self.table))
+        self.delete_table().map_err(|refusal| explain(refusal, &self.table))
     }
 
     /// Whether the kernel deletes the table when this process dies. Where it does
@@ -130,13 +125,7 @@ impl Redirect {
         add_table(&mut changes, ownership);
         add_sets_and_rules(&mut changes, &sets, page_port);
         changes.commit(&mut socket)?;
-        Ok(Redirect {
-            socket,
-            table: table.to_owned(),
-            sets,
-            ownership,
-            closed: false,
-        })
+        Ok(Redirect { socket, table: table.to_owned(), sets, ownership, closed: false })
     }
 
     fn delete_table(&mut self) -> Result<(), Refusal> {
@@ -334,12 +323,7 @@ fn try_out(ownership: Ownership, table: &str) -> Result<(), Refusal> {
         HostAddress::One(Ipv4Addr::LOCALHOST.into()),
         HostAddress::One(Ipv6Addr::LOCALHOST.into()),
     ]
-    .map(|host| Published {
-        host,
-        port: 1,
-        container_port: 1,
-        answers: false,
-    })
+    .map(|host| Published { host, port: 1, container_port: 1, answers: false })
     .into();
     let sets = sets_for(&published);
 
@@ -368,10 +352,7 @@ fn sets_for(published: &[Published]) -> Vec<Set> {
     for Published { host, port, .. } in published {
         let mut put = |family, address: Option<IpAddr>| {
             let key = address.map_or(Key::Port, |_| Key::AddressAndPort);
-            let element = Element {
-                address,
-                port: *port,
-            };
+            let element = Element { address, port: *port };
             sets.entry((key, family)).or_default().insert(element);
         };
         match host {

@@ -47,10 +47,9 @@ fn a_wildcard_port_is_captured_and_released_on_every_address() {
 
 #[test]
 fn one_family_is_captured_without_the_other() {
-    for (host, seen) in [
-        (HostAddress::AnyV4, ["page", "app"]),
-        (HostAddress::AnyV6, ["app", "page"]),
-    ] {
+    for (host, seen) in
+        [(HostAddress::AnyV4, ["page", "app"]), (HostAddress::AnyV6, ["app", "page"])]
+    {
         Network::new().run(move || {
             serve_app_everywhere();
             let mut redirect = redirect_to_page(&[host]);
@@ -285,9 +284,8 @@ fn visitors_are_captured_on_an_interface_without_an_address() {
 #[test]
 fn capturing_takes_less_than_a_visitor_notices() {
     Network::new().run(|| {
-        let range: Vec<Published> = (1..=2_000)
-            .map(|port| published(HostAddress::Any, port))
-            .collect();
+        let range: Vec<Published> =
+            (1..=2_000).map(|port| published(HostAddress::Any, port)).collect();
         for (published, limit) in [(vec![published(HostAddress::Any, PORT)], 1), (range, 100)] {
             let mut redirect =
                 Redirect::prepare("changeover-test", &published, 1).expect("prepare");
@@ -302,10 +300,7 @@ fn capturing_takes_less_than_a_visitor_notices() {
                 .collect();
             times.sort();
             let (median, most) = (times[10], times[20]);
-            println!(
-                "{} ports: median {median:?}, at most {most:?}",
-                published.len()
-            );
+            println!("{} ports: median {median:?}, at most {most:?}", published.len());
             assert!(median < Duration::from_millis(limit), "{median:?}");
         }
     });
@@ -425,10 +420,7 @@ fn without_the_capability_the_error_says_so() {
         set_capabilities(None, sets).expect("give one up");
 
         let error = Redirect::possible().expect_err("not permitted");
-        assert!(
-            matches!(error, RedirectError::NotPermitted { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, RedirectError::NotPermitted { .. }), "{error:?}");
         assert!(error.to_string().contains("--cap-add NET_ADMIN"));
 
         // And probes go on without a mark.
@@ -453,10 +445,7 @@ fn the_page_is_found_over_both_families() {
 fn binding_takes_each_port_as_soon_as_it_is_free() {
     Network::new().run(|| {
         let held_on_v4 = listen_on(at("0.0.0.0"));
-        let ports = [
-            published(HostAddress::Any, PORT),
-            published(HostAddress::One(V4), 81),
-        ];
+        let ports = [published(HostAddress::Any, PORT), published(HostAddress::One(V4), 81)];
         let mut bind = Bind::new(&ports);
         assert_eq!(bind.try_bind().len(), 2);
         let missing: Vec<_> = bind.missing().map(|(address, _)| address).collect();
@@ -586,9 +575,7 @@ impl Network {
     fn wire_to(&self, other: &Network) {
         let peer = other.thread_id;
         self.run(move || {
-            ip(&format!(
-                "link add wire type veth peer name wire netns {peer}"
-            ));
+            ip(&format!("link add wire type veth peer name wire netns {peer}"));
             ip("link set wire up");
         });
         other.run(|| _ = ip("link set wire up"));
@@ -615,10 +602,7 @@ fn ip(arguments: &str) -> String {
 }
 
 fn nft(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new("nft")
-        .args(arguments)
-        .output()
-        .expect("run nft");
+    let output = Command::new("nft").args(arguments).output().expect("run nft");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.success(), text)
 }
@@ -632,12 +616,7 @@ fn at(ip: &str) -> SocketAddr {
 }
 
 fn published(host: HostAddress, port: u16) -> Published {
-    Published {
-        host,
-        port,
-        container_port: 80,
-        answers: true,
-    }
+    Published { host, port, container_port: 80, answers: true }
 }
 
 fn redirect_to_page(hosts: &[HostAddress]) -> Redirect {
@@ -701,9 +680,7 @@ impl Visitor {
     fn on(stream: TcpStream) -> Visitor {
         let limit = Some(Duration::from_secs(2));
         stream.set_read_timeout(limit).expect("set a limit");
-        SockRef::from(&stream)
-            .set_tcp_nodelay(true)
-            .expect("no delay");
+        SockRef::from(&stream).set_tcp_nodelay(true).expect("no delay");
         Visitor(BufReader::new(stream))
     }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{LaunchError, socket};
-use crate::engine::{Endpoint, Engine, EngineError};
+use super::{LaunchError, Surroundings};
+use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
 
 /// Where the helper finds the socket.
@@ -37,6 +37,7 @@ pub fn is_finished(helper: &Value) -> bool {
 pub(super) async fn start(
     engine: &Engine,
     mut plan: Plan,
+    here: &Surroundings,
     options: &HelperOptions,
 ) -> Result<(Plan, String), LaunchError> {
     let app = plan.app.clone();
@@ -53,13 +54,18 @@ pub(super) async fn start(
             image
         }
     };
-    let mount = mount(engine, &app, options).await?;
-    let mut body = create_body(&plan, &image, mount, options);
+    let mut body = create_body(&plan, &image, here, options);
     let name = plan.helper_name();
     let id = match engine.create(&name, None, &body).await {
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
+        }
+        Err(error) if error.to_string().contains("bind source path does not exist") => {
+            return Err(failed(
+                "the engine's socket is somewhere else on the host\nhint: say where with --socket /path/on/the/host/docker.sock",
+                error,
+            ));
         }
         Err(error) => return Err(failed("it cannot be created", error)),
     };
@@ -78,13 +84,14 @@ pub(super) async fn start(
 }
 
 /// The create request. Short: everything that the helper does is in the plan.
-fn create_body(plan: &Plan, image: &str, mount: Option<String>, options: &HelperOptions) -> Value {
+fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOptions) -> Value {
+    let socket = options.socket.as_ref().or(here.socket.as_ref());
     let policy = if options.auto_remove { "no" } else { "always" };
     let mut capabilities = vec!["NET_BIND_SERVICE"];
     if plan.handover.mode == HandoverMode::Redirect {
         capabilities.push("NET_ADMIN");
     }
-    let host = match &mount {
+    let host = match socket {
         Some(_) => format!("unix://{SOCKET}"),
         None => std::env::var("DOCKER_HOST").unwrap_or_default(),
     };
@@ -108,7 +115,10 @@ fn create_body(plan: &Plan, image: &str, mount: Option<String>, options: &Helper
         },
         "HostConfig": {
             "NetworkMode": "host",
-            "Binds": mount.map(|source| vec![format!("{source}:{SOCKET}")]),
+            // As a mount, since a bind of a path that isn't there would make it a folder.
+            "Mounts": socket.map(|source| {
+                vec![json!({ "Type": "bind", "Source": source, "Target": SOCKET })]
+            }),
             "RestartPolicy": { "Name": policy, "MaximumRetryCount": 0 },
             "AutoRemove": options.auto_remove,
             "ReadonlyRootfs": true,
@@ -116,31 +126,12 @@ fn create_body(plan: &Plan, image: &str, mount: Option<String>, options: &Helper
             "CapAdd": capabilities,
             // The socket would be out of reach under SELinux otherwise.
             "SecurityOpt": ["no-new-privileges", "label=disable"],
-            "OomScoreAdj": if may_lower_oom_score() { -900 } else { 0 },
+            "OomScoreAdj": if may_lower_oom_score(here) { -900 } else { 0 },
             "PidsLimit": 64,
             // Whatever the engine's default is: the one who follows reads it.
             "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
         },
     })
-}
-
-async fn mount(
-    engine: &Engine,
-    app: &str,
-    options: &HelperOptions,
-) -> Result<Option<String>, LaunchError> {
-    if let Some(path) = &options.socket {
-        return Ok(Some(path.to_string_lossy().into_owned()));
-    }
-    let Endpoint::Unix(path) = engine.endpoint() else { return Ok(None) };
-    match socket::on_host(engine, path).await {
-        Some(path) => Ok(Some(path.to_string_lossy().into_owned())),
-        None => Err(LaunchError::Helper {
-            app: app.to_owned(),
-            why: "the engine's socket is mounted here, but not where it is on the host\nhint: say so with --socket /path/on/the/host/docker.sock".into(),
-            source: None,
-        }),
-    }
 }
 
 /// Makes the helper's image from the running binary, unless it is there already.
@@ -203,8 +194,8 @@ fn needs_a_loader(elf: &[u8]) -> bool {
 
 /// Only whoever holds CAP_SYS_RESOURCE may lower an OOM score; asking in vain costs
 /// a failed start. In a container we can't know and try.
-fn may_lower_oom_score() -> bool {
-    if socket::in_container() {
+fn may_lower_oom_score(here: &Surroundings) -> bool {
+    if here.in_container {
         return true;
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

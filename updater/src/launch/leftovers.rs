@@ -16,8 +16,7 @@ pub(super) async fn find(
 ) -> Result<Vec<(String, String)>, LaunchError> {
     let mut ours = Vec::new();
     let interrupted = || LaunchError::Interrupted { app: app.to_owned() };
-    let taken =
-        |name: &str| LaunchError::NameTaken { app: app.to_owned(), name: name.to_owned() };
+    let taken = |name: &str| LaunchError::NameTaken { app: app.to_owned(), name: name.to_owned() };
 
     let name = helper_name(app);
     if let Some(helper) = inspect(engine, &name).await? {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::image::canonical;
 use super::preflight::Found;
-use super::{LaunchError, Prepared, Request, text};
+use super::{LaunchError, Prepared, Request, Surroundings, text};
 use crate::engine::{Engine, split_reference};
 use crate::gate::probe::{self, Heard};
 use crate::gate::{addresses, on_host_network};
@@ -47,7 +47,7 @@ pub(super) async fn plan(
     let running = found.old["State"]["Running"] == true;
     let mut published = published(&found.old, &request.page_ports);
     if !running {
-        refuse_held_port(&found.app, request, &published)?;
+        refuse_held_port(&found, request, &published)?;
     }
     let probe = match running {
         true => choose_probe(request, &found.old, &mut published).await,
@@ -83,7 +83,7 @@ pub(super) async fn plan(
         update: new_id(),
         app: found.app.clone(),
         asked_at: Timestamp::now().to_string(),
-        handover: choose_handover(&found.app, request, &found.old, published)?,
+        handover: choose_handover(&found, request, published)?,
         gate: GatePlan {
             timeout_seconds: request.health_timeout.as_secs(),
             stable_seconds: request.stable.as_secs(),
@@ -96,9 +96,15 @@ pub(super) async fn plan(
         members: vec![member],
         own_helper_image: None,
     };
-    let differences =
-        differences(&found.old, found.old_image.as_ref(), &new_image, &made.create);
-    Ok(Prepared { plan, differences, losses: made.losses, leftovers: found.leftovers })
+    let differences = differences(&found.old, found.old_image.as_ref(), &new_image, &made.create);
+    let surroundings = Surroundings::of(engine, found.own.as_ref());
+    Ok(Prepared {
+        plan,
+        differences,
+        losses: made.losses,
+        leftovers: found.leftovers,
+        surroundings,
+    })
 }
 
 /// Where visitors reach the app over TCP: its published ports with the host ports
@@ -197,11 +203,11 @@ fn candidate_ports(old: &Value, published: &[Published]) -> Vec<u16> {
 }
 
 fn choose_handover(
-    app: &str,
+    found: &Found,
     request: &Request,
-    old: &Value,
     published: Vec<Published>,
 ) -> Result<HandoverPlan, LaunchError> {
+    let Found { app, old, .. } = found;
     let forced = request.handover;
     let refuse = |mode: HandoverMode, why: String, hint: &str| LaunchError::Handover {
         app: app.to_owned(),
@@ -224,7 +230,7 @@ fn choose_handover(
             published,
         });
     }
-    let (mode, because) = match (forced, possible_here()) {
+    let (mode, because) = match (forced, possible_here(found.own.is_some())) {
         (Some(HandoverMode::Redirect), Err(why)) => {
             return Err(refuse(
                 HandoverMode::Redirect,
@@ -243,8 +249,8 @@ fn choose_handover(
 
 /// Whether the redirect works here, as far as this process may find out. In a
 /// container, or without the right, only the helper will know; it falls back then.
-fn possible_here() -> Result<(), String> {
-    if super::socket::in_container() || !rustix::process::geteuid().is_root() {
+fn possible_here(in_container: bool) -> Result<(), String> {
+    if in_container || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     Redirect::possible().map_err(|error| error.to_string())
@@ -252,18 +258,18 @@ fn possible_here() -> Result<(), String> {
 
 /// A stopped app could not be started again with its port in other hands.
 fn refuse_held_port(
-    app: &str,
+    found: &Found,
     request: &Request,
     published: &[Published],
 ) -> Result<(), LaunchError> {
     const CODE: &str = "port-held";
-    if super::socket::in_container() || request.allow.iter().any(|code| code == CODE) {
+    if found.own.is_some() || request.allow.iter().any(|code| code == CODE) {
         return Ok(());
     }
     for port in published {
         if let Err(busy) = port_is_free(port) {
             return Err(LaunchError::Unsuitable {
-                app: app.to_owned(),
+                app: found.app.clone(),
                 why: format!("it is stopped, and could not be started again: {busy}"),
                 hint: format!("free the port, or accept that with --allow {CODE}"),
             });

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::leftovers;
-use super::{LaunchError, Request, text};
+use super::{LaunchError, Request, leftovers, socket, text};
 use crate::engine::Engine;
 use crate::plan::labels;
 
@@ -20,6 +19,8 @@ pub(super) struct Found {
     pub(super) old_image: Option<Value>,
     /// `GET /info`.
     pub(super) info: Value,
+    /// Our own container, if we run in one of this engine's.
+    pub(super) own: Option<Value>,
     /// Ours, to be cleared away: name and id.
     pub(super) leftovers: Vec<(String, String)>,
 }
@@ -33,9 +34,10 @@ pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, La
     let info = engine.info().await.map_err(LaunchError::engine)?;
     let leftovers = leftovers::find(engine, &app, &old).await?;
     refuse_dependants(engine, &app, text(&old, "/Id")).await?;
-    check_room(&info)?;
+    let own = socket::own_container(engine).await;
+    check_room(&info, own.is_some())?;
     let old_image = engine.image(text(&old, "/Image")).await.map_err(LaunchError::engine)?;
-    Ok(Found { app, old, old_image, info, leftovers })
+    Ok(Found { app, old, old_image, info, own, leftovers })
 }
 
 fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
@@ -89,10 +91,10 @@ async fn refuse_dependants(engine: &Engine, app: &str, id: &str) -> Result<(), L
 }
 
 /// Looks at the engine's disk, where it can be seen from here.
-fn check_room(info: &Value) -> Result<(), LaunchError> {
+fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
     let root = text(info, "/DockerRootDir");
     // The root of an overlay file system shows the disk that it lies on.
-    let path = if super::socket::in_container() { "/" } else { root };
+    let path = if in_container { "/" } else { root };
     let Ok(disk) = rustix::fs::statvfs(path) else { return Ok(()) };
     let free = disk.f_bavail * disk.f_frsize / 1_000_000;
     match free < ROOM_MB {

@@ -1,4 +1,5 @@
-//! Where the engine's socket is on the host: the helper mounts it from there.
+//! Whether we run in a container of this engine, and where its socket then is on
+//! the host: the helper mounts it from there.
 
 use std::path::{Path, PathBuf};
 
@@ -7,28 +8,34 @@ use serde_json::Value;
 use super::text;
 use crate::engine::Engine;
 
-/// Whether we run in a container ourselves.
-pub(super) fn in_container() -> bool {
-    Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists()
-}
-
-/// Maps our own socket path to the host's. In a container that takes our own
-/// mounts; only a container that really has this socket mounted is believed to be us.
-pub(super) async fn on_host(engine: &Engine, socket: &Path) -> Option<PathBuf> {
-    if !in_container() {
-        return Some(socket.to_owned());
+/// Our own container, if this engine runs us. A machine may look like a container
+/// (many are made from images) without being one of this engine's.
+pub(super) async fn own_container(engine: &Engine) -> Option<Value> {
+    if !Path::new("/.dockerenv").exists() && !Path::new("/run/.containerenv").exists() {
+        return None;
     }
-    let socket = socket.canonicalize().unwrap_or_else(|_| socket.to_owned());
+    let socket = engine.endpoint().socket();
     for candidate in own_ids() {
         let Ok(Some(container)) = engine.container(&candidate).await else { continue };
-        if let Some(source) = source_of(&container, &socket) {
-            return Some(source);
+        // In `container:` mode the mounts show somebody else's id. Only one that has
+        // this very socket mounted is believed to be us.
+        let plausible = text(&container, "/Id").starts_with(&candidate)
+            && container["State"]["Running"] == true
+            && socket.is_none_or(|socket| source_of(&container, socket).is_some());
+        if plausible {
+            return Some(container);
         }
     }
     None
 }
 
+/// Maps the socket's path from our own container to the host.
+pub(super) fn on_host(own: Option<&Value>, socket: &Path) -> PathBuf {
+    own.and_then(|own| source_of(own, socket)).unwrap_or_else(|| socket.to_owned())
+}
+
 fn source_of(container: &Value, socket: &Path) -> Option<PathBuf> {
+    let socket = socket.canonicalize().unwrap_or_else(|_| socket.to_owned());
     for mount in container["Mounts"].as_array()? {
         let destination = Path::new(text(mount, "/Destination"));
         // /var/run is a link to /run in most images.

@@ -55,10 +55,7 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, b
     set(CACHE_CONTROL, "no-store");
     // Who stayed on this connection would stay on the page after the switch.
     set(CONNECTION, "close");
-    set(
-        VARY,
-        "Accept, Content-Type, Sec-Fetch-Dest, X-Requested-With",
-    );
+    set(VARY, "Accept, Content-Type, Sec-Fetch-Dest, X-Requested-With");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
@@ -74,11 +71,7 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, b
 }
 
 fn status(page: &Page) -> Response<Body> {
-    with(
-        StatusCode::OK,
-        "application/json",
-        full(page.rendered().json.clone()),
-    )
+    with(StatusCode::OK, "application/json", full(page.rendered().json.clone()))
 }
 
 fn refusal(page: &Page, kind: Kind, reading: bool) -> Response<Body> {
@@ -94,9 +87,7 @@ fn refusal(page: &Page, kind: Kind, reading: bool) -> Response<Body> {
 fn with(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -116,16 +107,12 @@ impl Kind {
     fn wanted_by<B>(request: &Request<B>) -> Kind {
         let headers = request.headers();
         let is_script = headers.contains_key(X_REQUESTED_WITH)
-            || headers
-                .get(SEC_FETCH_DEST)
-                .is_some_and(|dest| dest == "empty");
+            || headers.get(SEC_FETCH_DEST).is_some_and(|dest| dest == "empty");
         if is_script {
             return Kind::Json;
         }
         let (html, json) = (
-            preference(headers, |range| {
-                matches!(range, "text/html" | "application/xhtml+xml")
-            }),
+            preference(headers, |range| matches!(range, "text/html" | "application/xhtml+xml")),
             preference(headers, |range| {
                 range.starts_with("application/") && range.ends_with("json")
             }),
@@ -147,10 +134,7 @@ impl Kind {
 /// How much the client wants one of these types, in thousandths; 0 is not at all.
 /// Wildcards don't count: `*/*` is what those say who haven't thought about it.
 fn preference(headers: &HeaderMap, is_one: impl Fn(&str) -> bool) -> u16 {
-    let ranges = headers
-        .get_all(ACCEPT)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
+    let ranges = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     ranges
         .flat_map(|value| value.split(','))
         .filter_map(|entry| {
@@ -176,49 +160,19 @@ mod tests {
             (&[][..], Kind::Text),
             (&[("accept", "*/*")], Kind::Text),
             (&[("accept", chrome)], Kind::Html),
-            (
-                &[("accept", chrome), ("sec-fetch-dest", "document")],
-                Kind::Html,
-            ),
-            (
-                &[("accept", chrome), ("sec-fetch-dest", "iframe")],
-                Kind::Html,
-            ),
-            (
-                &[("accept", chrome), ("sec-fetch-dest", "empty")],
-                Kind::Json,
-            ),
-            (
-                &[("accept", chrome), ("x-requested-with", "XMLHttpRequest")],
-                Kind::Json,
-            ),
+            (&[("accept", chrome), ("sec-fetch-dest", "document")], Kind::Html),
+            (&[("accept", chrome), ("sec-fetch-dest", "iframe")], Kind::Html),
+            (&[("accept", chrome), ("sec-fetch-dest", "empty")], Kind::Json),
+            (&[("accept", chrome), ("x-requested-with", "XMLHttpRequest")], Kind::Json),
             (&[("accept", "image/avif,image/webp,*/*;q=0.8")], Kind::Text),
-            (
-                &[("accept", "application/json, text/plain, */*")],
-                Kind::Json,
-            ),
+            (&[("accept", "application/json, text/plain, */*")], Kind::Json),
             (&[("accept", "application/vnd.api+json")], Kind::Json),
             (&[("accept", "application/problem+json")], Kind::Json),
-            (
-                &[("accept", "application/json, text/html;q=0.5")],
-                Kind::Json,
-            ),
-            (
-                &[("accept", "application/json;q=0.5, TEXT/HTML")],
-                Kind::Html,
-            ),
+            (&[("accept", "application/json, text/html;q=0.5")], Kind::Json),
+            (&[("accept", "application/json;q=0.5, TEXT/HTML")], Kind::Html),
             (&[("accept", "text/html;q=0")], Kind::Text),
-            (
-                &[("accept", "*/*"), ("content-type", "application/json")],
-                Kind::Json,
-            ),
-            (
-                &[
-                    ("accept", "text/html"),
-                    ("content-type", "application/json"),
-                ],
-                Kind::Html,
-            ),
+            (&[("accept", "*/*"), ("content-type", "application/json")], Kind::Json),
+            (&[("accept", "text/html"), ("content-type", "application/json")], Kind::Html),
             (&[("accept", "text/event-stream")], Kind::Text),
             (&[("content-type", "application/grpc")], Kind::Text),
         ] {

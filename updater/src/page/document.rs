@@ -52,11 +52,7 @@ pub(super) fn html(status: &Status, sent: bool) -> String {
             "slow" => say("note.slow"),
             "slow.hidden" => hidden_unless(slow),
             "unreachable" => say("note.unreachable"),
-            "go" => say(if status.phase == Phase::NeedsAPerson {
-                "go.try"
-            } else {
-                "go"
-            }),
+            "go" => say(if status.phase == Phase::NeedsAPerson { "go.try" } else { "go" }),
             "go.hidden" => hidden_unless(status.phase.is_over()),
             "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
             "strings" => data_block(&assets.strings_json),
@@ -110,31 +106,21 @@ fn step_name(step: &StepStatus, phase: Phase) -> &str {
 }
 
 fn progress(status: &Status) -> (usize, usize) {
-    let done = status
-        .steps
-        .iter()
-        .filter(|step| step.state == StepState::Done)
-        .count();
+    let done = status.steps.iter().filter(|step| step.state == StepState::Done).count();
     (done, status.steps.len().max(1))
 }
 
 fn current_step(status: &Status) -> String {
-    let active = status
-        .steps
-        .iter()
-        .position(|step| step.state == StepState::Active);
+    let active = status.steps.iter().position(|step| step.state == StepState::Active);
     let Some(index) = active else {
         return String::new();
     };
-    fill_words(
-        text("progress.step").unwrap_or_default(),
-        |name| match name {
-            "step" => Some((index + 1).to_string()),
-            "steps" => Some(status.steps.len().to_string()),
-            "name" => Some(step_name(&status.steps[index], status.phase).to_owned()),
-            _ => None,
-        },
-    )
+    fill_words(text("progress.step").unwrap_or_default(), |name| match name {
+        "step" => Some((index + 1).to_string()),
+        "steps" => Some(status.steps.len().to_string()),
+        "name" => Some(step_name(&status.steps[index], status.phase).to_owned()),
+        _ => None,
+    })
 }
 
 fn state_word(state: StepState) -> &'static str {
@@ -146,19 +132,12 @@ fn state_word(state: StepState) -> &'static str {
 }
 
 fn segments(steps: &[StepStatus]) -> String {
-    steps
-        .iter()
-        .map(|step| format!("<i data-state=\"{}\"></i>", state_word(step.state)))
-        .collect()
+    steps.iter().map(|step| format!("<i data-state=\"{}\"></i>", state_word(step.state))).collect()
 }
 
 fn item(step: &StepStatus, status: &Status) -> String {
     let state = state_word(step.state);
-    let current = if step.state == StepState::Active {
-        " aria-current=\"step\""
-    } else {
-        ""
-    };
+    let current = if step.state == StepState::Active { " aria-current=\"step\"" } else { "" };
     format!(
         "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
         escape(step_name(step, status.phase)),
@@ -167,11 +146,7 @@ fn item(step: &StepStatus, status: &Status) -> String {
 }
 
 fn hidden_unless(shown: bool) -> String {
-    if shown {
-        String::new()
-    } else {
-        " hidden".into()
-    }
+    if shown { String::new() } else { " hidden".into() }
 }
 
 /// Makes text harmless in HTML, between tags and in double quotes.
@@ -256,10 +231,7 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
             hash(&js),
             hash(&css)
         ),
-        favicon: format!(
-            "data:image/svg+xml;base64,{}",
-            BASE64.encode(file("favicon.svg").data)
-        ),
+        favicon: format!("data:image/svg+xml;base64,{}", BASE64.encode(file("favicon.svg").data)),
         template: as_text(&file("index.html")),
         css: as_text(&css),
         js: as_text(&js),
@@ -311,10 +283,7 @@ mod tests {
                 let (body, _) = html.split_once("<script").expect("there is a script");
                 let (head, rest) = body.split_once("<style>").expect("there is a style sheet");
                 let (_, main) = rest.split_once("</style>").expect("it ends");
-                assert!(
-                    !head.contains("{{") && !main.contains('{'),
-                    "{phase:?}: {main}"
-                );
+                assert!(!head.contains("{{") && !main.contains('{'), "{phase:?}: {main}");
                 assert!(!head.contains("<title></title>") && !main.contains("></h1>"));
             }
         }
@@ -324,10 +293,7 @@ mod tests {
     fn every_phase_has_its_words() {
         for phase in PHASES {
             for kind in ["title", "lead", "plain"] {
-                assert!(
-                    text(&format!("{kind}.{}", word(phase))).is_some(),
-                    "{kind} {phase:?}"
-                );
+                assert!(text(&format!("{kind}.{}", word(phase))).is_some(), "{kind} {phase:?}");
             }
         }
     }

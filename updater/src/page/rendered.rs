@@ -43,13 +43,8 @@ impl Rendered {
 
     /// The document; `sent` says that it answers something the visitor sent.
     pub(super) fn html(&self, sent: bool) -> Bytes {
-        let kept = if sent {
-            &self.html_after_sending
-        } else {
-            &self.html
-        };
-        kept.get_or_init(|| document::html(&self.status, sent).into())
-            .clone()
+        let kept = if sent { &self.html_after_sending } else { &self.html };
+        kept.get_or_init(|| document::html(&self.status, sent).into()).clone()
     }
 }
 

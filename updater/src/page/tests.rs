@@ -15,21 +15,10 @@ use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
 #[tokio::test]
 async fn every_path_and_method_is_503_and_says_that_it_is_us() {
     let (_page, serving) = serve();
-    for method in [
-        "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
-    ] {
-        for path in [
-            "/",
-            "/deep/link?with=query",
-            "/.changeover/",
-            "/%00%ff",
-            "*",
-        ] {
-            let answer = ask(
-                &serving,
-                &format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"),
-            )
-            .await;
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+        for path in ["/", "/deep/link?with=query", "/.changeover/", "/%00%ff", "*"] {
+            let answer =
+                ask(&serving, &format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
             assert_eq!(answer.status, 503, "{method} {path}");
             for (name, value) in [
                 ("retry-after", "5"),
@@ -42,11 +31,7 @@ async fn every_path_and_method_is_503_and_says_that_it_is_us() {
             ] {
                 assert_eq!(answer.header(name), Some(value), "{method} {path}");
             }
-            assert!(
-                answer
-                    .header("vary")
-                    .is_some_and(|vary| vary.contains("Accept"))
-            );
+            assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept")));
             let policy = answer.header("content-security-policy").unwrap_or_default();
             assert!(policy.starts_with("default-src 'none'"), "{policy}");
         }
@@ -57,18 +42,10 @@ async fn every_path_and_method_is_503_and_says_that_it_is_us() {
 async fn our_own_addresses_answer_only_to_those_who_read() {
     let (_page, serving) = serve();
     for path in ["/.changeover/status", "/.changeover/events"] {
-        let answer = ask(
-            &serving,
-            &format!("POST {path} HTTP/1.1\r\nhost: a\r\n\r\n"),
-        )
-        .await;
+        let answer = ask(&serving, &format!("POST {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         assert_eq!(answer.status, 503, "{path}");
     }
-    let answer = ask(
-        &serving,
-        "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n",
-    )
-    .await;
+    let answer = ask(&serving, "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("x-changeover"), Some("0195f3c2"));
@@ -82,38 +59,23 @@ async fn browsers_get_html_programs_get_a_problem_and_curl_gets_a_line() {
     let get = |accept: &str| format!("GET /x HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n");
 
     let html = ask(&serving, &get("text/html,*/*;q=0.8")).await;
-    assert_eq!(
-        html.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(html.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(html.body.starts_with("<!doctype html>"));
     assert!(html.body.contains("Acme Wiki is being updated"));
     assert!(html.body.contains("id=\"sent\" class=\"note\" hidden"));
 
     let problem = ask(&serving, &get("application/json")).await;
-    assert_eq!(
-        problem.header("content-type"),
-        Some("application/problem+json")
-    );
+    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
     let body: Value = serde_json::from_str(&problem.body).expect("JSON");
     assert_eq!(body["status"], 503);
     assert_eq!(body["type"], "about:blank");
     assert_eq!(body["title"], "Service Unavailable");
-    assert_eq!(
-        body["detail"],
-        "Acme Wiki is being updated. Try again in 5 seconds."
-    );
+    assert_eq!(body["detail"], "Acme Wiki is being updated. Try again in 5 seconds.");
     assert_eq!(body["changeover"]["phase"], "updating");
 
     let text = ask(&serving, &get("*/*")).await;
-    assert_eq!(
-        text.header("content-type"),
-        Some("text/plain; charset=utf-8")
-    );
-    assert_eq!(
-        text.body,
-        "Acme Wiki is being updated. Try again in 5 seconds.\n"
-    );
+    assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(text.body, "Acme Wiki is being updated. Try again in 5 seconds.\n");
 }
 
 #[tokio::test]
@@ -125,10 +87,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
         let head = ask(&serving, &format!("HEAD {rest}")).await;
         assert_eq!(head.status, get.status);
         assert_eq!(head.header("content-type"), get.header("content-type"));
-        assert_eq!(
-            head.header("content-length"),
-            Some(get.body.len().to_string().as_str())
-        );
+        assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()));
         assert_eq!(head.body, "");
     }
 }
@@ -164,11 +123,7 @@ async fn a_client_that_sends_a_lot_gets_the_answer_and_no_reset() {
     let answer = Answer::read(&mut stream).await;
     assert_eq!(answer.status, 503);
     assert!(answer.body.ends_with("</html>\n"));
-    assert!(
-        answer
-            .body
-            .contains("id=\"sent\" class=\"note\">What you just sent")
-    );
+    assert!(answer.body.contains("id=\"sent\" class=\"note\">What you just sent"));
 }
 
 #[tokio::test]
@@ -186,10 +141,7 @@ async fn a_client_that_asks_before_it_sends_is_spared_the_trouble() {
 async fn a_client_that_closes_its_side_first_gets_the_answer() {
     let (_page, serving) = serve();
     let mut stream = connect(&serving).await;
-    stream
-        .write_all(b"GET / HTTP/1.0\r\n\r\n")
-        .await
-        .expect("sent");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("sent");
     stream.shutdown().await.expect("half closed");
     assert_eq!(Answer::read(&mut stream).await.status, 503);
 }
@@ -205,29 +157,15 @@ async fn of_several_requests_in_a_row_the_first_is_answered() {
 #[tokio::test]
 async fn nonsense_is_refused_and_the_next_visitor_served() {
     let (page, serving) = serve();
-    for nonsense in [
-        "\r\n\r\nnonsense\r\n\r\n",
-        "GET\0/ HTTP/1.1\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
+    for nonsense in
+        ["\r\n\r\nnonsense\r\n\r\n", "GET\0/ HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
         let got = exchange(&serving, nonsense.as_bytes()).await;
-        assert!(
-            got.is_empty() || got.starts_with(b"HTTP/1.1 400"),
-            "{nonsense:?}"
-        );
+        assert!(got.is_empty() || got.starts_with(b"HTTP/1.1 400"), "{nonsense:?}");
     }
     let huge = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
-    assert!(
-        exchange(&serving, huge.as_bytes())
-            .await
-            .starts_with(b"HTTP/1.1 431")
-    );
-    assert_eq!(
-        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .status,
-        503
-    );
+    assert!(exchange(&serving, huge.as_bytes()).await.starts_with(b"HTTP/1.1 431"));
+    assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
     assert!(page.drained(SOON).await);
 }
 
@@ -236,11 +174,7 @@ async fn a_browser_with_many_cookies_still_gets_the_page() {
     let (_page, serving) = serve();
     let cookie = "x".repeat(4000);
     let cookies = format!("cookie: a={cookie}\r\n").repeat(8);
-    let answer = ask(
-        &serving,
-        &format!("GET / HTTP/1.1\r\nhost: a\r\n{cookies}\r\n"),
-    )
-    .await;
+    let answer = ask(&serving, &format!("GET / HTTP/1.1\r\nhost: a\r\n{cookies}\r\n")).await;
     assert_eq!(answer.status, 503);
 }
 
@@ -253,21 +187,14 @@ async fn a_tls_client_gets_a_clean_end() {
 
 #[tokio::test]
 async fn a_client_that_dawdles_over_its_request_is_cut() {
-    let limits = Limits {
-        head: Duration::from_millis(200),
-        ..Limits::default()
-    };
+    let limits = Limits { head: Duration::from_millis(200), ..Limits::default() };
     let (page, serving) = serve_within(limits);
     let mut silent = connect(&serving).await;
     let mut slow = connect(&serving).await;
-    slow.write_all(b"GET / HTTP/1.1\r\nhost:")
-        .await
-        .expect("sent");
+    slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.expect("sent");
     for stream in [&mut silent, &mut slow] {
         let mut rest = Vec::new();
-        let _ = timeout(SOON, stream.read_to_end(&mut rest))
-            .await
-            .expect("it is closed");
+        let _ = timeout(SOON, stream.read_to_end(&mut rest)).await.expect("it is closed");
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"));
     }
     drop((silent, slow));
@@ -276,10 +203,7 @@ async fn a_client_that_dawdles_over_its_request_is_cut() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
-    let limits = Limits {
-        stall: Duration::from_millis(300),
-        ..Limits::default()
-    };
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let (page, serving) = serve_within(limits);
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(1024).expect("a small buffer");
@@ -339,11 +263,7 @@ async fn a_change_reaches_a_hundred_streams_at_once() {
     for events in &mut streams {
         assert_eq!(events.next_status().await.phase, Phase::Updated);
     }
-    assert!(
-        published.elapsed() < Duration::from_millis(250),
-        "{:?}",
-        published.elapsed()
-    );
+    assert!(published.elapsed() < Duration::from_millis(250), "{:?}", published.elapsed());
     for mut events in streams {
         assert!(events.ended().await);
     }
@@ -368,52 +288,25 @@ async fn a_quiet_stream_shows_that_it_is_alive_and_ends_in_time() {
 
 #[tokio::test]
 async fn streams_never_keep_the_page_away() {
-    let limits = Limits {
-        connections: 4,
-        streams: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 4, streams: 2, ..Limits::default() };
     let (page, serving) = serve_within(limits);
     let one = Events::open(&serving).await;
     let two = Events::open(&serving).await;
-    let three = ask(
-        &serving,
-        "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n",
-    )
-    .await;
+    let three = ask(&serving, "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(three.status, 503);
-    assert_eq!(
-        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .status,
-        503
-    );
+    assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
     drop((one, two));
     assert!(page.drained(SOON).await);
-    assert!(
-        Events::open(&serving)
-            .await
-            .head
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(Events::open(&serving).await.head.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn a_full_page_serves_those_who_wait_once_others_leave() {
-    let limits = Limits {
-        connections: 2,
-        head: Duration::from_millis(300),
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 2, head: Duration::from_millis(300), ..Limits::default() };
     let (_page, serving) = serve_within(limits);
     let _silent = (connect(&serving).await, connect(&serving).await);
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(
-        ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .status,
-        503
-    );
+    assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
 }
 
 #[tokio::test]
@@ -427,15 +320,10 @@ async fn stopping_frees_the_port_and_answers_everybody_who_got_through() {
         stream.set_nonblocking(true).expect("nonblocking");
         waiting.push(TcpStream::from_std(stream).expect("a stream"));
     }
-    timeout(SOON, serving.stop())
-        .await
-        .expect("it stops at once");
+    timeout(SOON, serving.stop()).await.expect("it stops at once");
     std::net::TcpListener::bind(address).expect("the port is free");
     for stream in &mut waiting {
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .expect("sent");
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
         assert_eq!(Answer::read(stream).await.status, 503);
     }
     drop(waiting);
@@ -445,16 +333,11 @@ async fn stopping_frees_the_port_and_answers_everybody_who_got_through() {
 
 #[tokio::test]
 async fn a_full_page_can_be_stopped() {
-    let limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 1, ..Limits::default() };
     let (_page, serving) = serve_within(limits);
     let _silent = (connect(&serving).await, connect(&serving).await);
     sleep(Duration::from_millis(50)).await;
-    timeout(SOON, serving.stop())
-        .await
-        .expect("it stops at once");
+    timeout(SOON, serving.stop()).await.expect("it stops at once");
 }
 
 #[tokio::test]
@@ -464,11 +347,7 @@ async fn several_listeners_show_the_same_page_over_both_families() {
     let second = page.serve(listener).expect("served");
     page.publish(sample(Phase::NeedsAPerson));
     for serving in [&first, &second] {
-        let answer = ask(
-            serving,
-            "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n",
-        )
-        .await;
+        let answer = ask(serving, "GET /.changeover/status HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert!(answer.body.contains("needs-a-person"));
     }
 }
@@ -498,9 +377,7 @@ fn serve_within(limits: Limits) -> (Page, Serving) {
 }
 
 async fn connect(serving: &Serving) -> TcpStream {
-    TcpStream::connect::<SocketAddr>(serving.address())
-        .await
-        .expect("connected")
+    TcpStream::connect::<SocketAddr>(serving.address()).await.expect("connected")
 }
 
 /// Sends these bytes and reads until the other side is done.
@@ -518,9 +395,7 @@ async fn ask(serving: &Serving, request: &str) -> Answer {
 
 async fn read_to_end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    timeout(SOON, stream.read_to_end(&mut bytes))
-        .await
-        .expect("it ends in time")?;
+    timeout(SOON, stream.read_to_end(&mut bytes)).await.expect("it ends in time")?;
     Ok(bytes)
 }
 
@@ -536,11 +411,7 @@ impl Answer {
         let text = String::from_utf8(bytes).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        Answer {
-            status: status.expect("a status"),
-            head: head.into(),
-            body: body.into(),
-        }
+        Answer { status: status.expect("a status"), head: head.into(), body: body.into() }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -563,11 +434,7 @@ impl Events {
         let mut stream = connect(serving).await;
         let request = "GET /.changeover/events HTTP/1.1\r\nhost: a\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut events = Events {
-            stream,
-            buffer: String::new(),
-            head: String::new(),
-        };
+        let mut events = Events { stream, buffer: String::new(), head: String::new() };
         events.head = events.until("\r\n\r\n").await + "\r\n";
         events
     }
@@ -580,9 +447,7 @@ impl Events {
 
     async fn next_status(&mut self) -> Status {
         let event = self.next().await;
-        let data = event
-            .strip_prefix("retry: 2000\nevent: status\ndata: ")
-            .expect("a status");
+        let data = event.strip_prefix("retry: 2000\nevent: status\ndata: ").expect("a status");
         serde_json::from_str(data).expect("a status")
     }
 
@@ -601,24 +466,18 @@ impl Events {
                 return before;
             }
             let mut bytes = [0; 4096];
-            let read = timeout(SOON, self.stream.read(&mut bytes))
-                .await
-                .expect("in time");
+            let read = timeout(SOON, self.stream.read(&mut bytes)).await.expect("in time");
             let read = read.expect("readable");
             assert!(read > 0, "the stream ended early: {:?}", self.buffer);
-            self.buffer
-                .push_str(&String::from_utf8_lossy(&bytes[..read]));
+            self.buffer.push_str(&String::from_utf8_lossy(&bytes[..read]));
         }
     }
 }
 
 /// A status in the middle of things.
 pub(super) fn sample(phase: Phase) -> Status {
-    let step = |key: &str, name: &str, state| StepStatus {
-        key: key.into(),
-        name: name.into(),
-        state,
-    };
+    let step =
+        |key: &str, name: &str, state| StepStatus { key: key.into(), name: name.into(), state };
     Status {
         schema: SCHEMA,
         update: "0195f3c2".into(),

@@ -19,23 +19,17 @@ pub fn compare(expected: &Expected, actual: &Value) -> Vec<String> {
             mismatches.push(format!("network `{network}` is missing"));
         }
     }
-    for network in networks
-        .keys()
-        .filter(|network| !expected.networks.contains(network))
-    {
+    for network in networks.keys().filter(|network| !expected.networks.contains(network)) {
         mismatches.push(format!("network `{network}` is one too many"));
     }
     if actual["State"]["Running"] == true {
         let ports = object(settings, "Ports");
         for port in &expected.ports {
-            let published = list(ports, &port.container)
-                .iter()
-                .any(|live| host_port(live) == Some(port.host));
+            let published =
+                list(ports, &port.container).iter().any(|live| host_port(live) == Some(port.host));
             if !published {
-                mismatches.push(format!(
-                    "port {} → {} is not published",
-                    port.host, port.container
-                ));
+                mismatches
+                    .push(format!("port {} → {} is not published", port.host, port.container));
             }
         }
     }

@@ -81,62 +81,38 @@ fn command(old: &Old<'_>) -> Command {
     let (default_entrypoint, default_cmd) = match old.inputs.old_image {
         Some(_) => (list(old.defaults, "Entrypoint"), list(old.defaults, "Cmd")),
         None if entrypoint.is_empty() => {
-            return Command {
-                entrypoint: no_entrypoint(),
-                cmd: own_cmd,
-            };
+            return Command { entrypoint: no_entrypoint(), cmd: own_cmd };
         }
         None => {
-            return Command {
-                entrypoint: own_entrypoint,
-                cmd: own_cmd,
-            };
+            return Command { entrypoint: own_entrypoint, cmd: own_cmd };
         }
     };
 
     if entrypoint != default_entrypoint {
         if !entrypoint.is_empty() {
-            return Command {
-                entrypoint: own_entrypoint,
-                cmd: own_cmd,
-            };
+            return Command { entrypoint: own_entrypoint, cmd: own_cmd };
         }
         // `entrypoint: []` is stored as such and still inherits a command, while
         // `--entrypoint ""` is stored as null and doesn't.
         if is_empty_list(old.config) {
             let cmd = if cmd == default_cmd { None } else { own_cmd };
-            return Command {
-                entrypoint: own_entrypoint,
-                cmd,
-            };
+            return Command { entrypoint: own_entrypoint, cmd };
         }
-        return Command {
-            entrypoint: no_entrypoint(),
-            cmd: own_cmd,
-        };
+        return Command { entrypoint: no_entrypoint(), cmd: own_cmd };
     }
     if cmd == default_cmd {
         Command::default()
     } else if cmd.is_empty() {
         // The image has a command and it is not here: an entrypoint was given
         // that happens to equal the image's.
-        Command {
-            entrypoint: own_entrypoint,
-            cmd: None,
-        }
+        Command { entrypoint: own_entrypoint, cmd: None }
     } else {
-        Command {
-            entrypoint: None,
-            cmd: own_cmd,
-        }
+        Command { entrypoint: None, cmd: own_cmd }
     }
 }
 
 fn is_empty_list(config: &Map<String, Value>) -> bool {
-    config
-        .get("Entrypoint")
-        .and_then(Value::as_array)
-        .is_some_and(Vec::is_empty)
+    config.get("Entrypoint").and_then(Value::as_array).is_some_and(Vec::is_empty)
 }
 
 /// How a request says that there is no entrypoint, not even the image's.

@@ -51,9 +51,7 @@ pub fn differences(
     let new_defaults = of(&new_image["Config"]);
     let sides = Sides {
         old: of(&old["Config"]),
-        old_defaults: old_image
-            .map(|image| of(&image["Config"]))
-            .unwrap_or_default(),
+        old_defaults: old_image.map(|image| of(&image["Config"])).unwrap_or_default(),
         new: effective(&create, &new_defaults),
         new_defaults,
     };
@@ -73,14 +71,7 @@ pub fn differences(
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: &Option<String>| side.as_deref().map_or("none".to_owned(), shorten);
-        write!(
-            f,
-            "{}: {} → {} ({})",
-            self.field,
-            side(&self.old),
-            side(&self.new),
-            self.because
-        )
+        write!(f, "{}: {} → {} ({})", self.field, side(&self.old), side(&self.new), self.because)
     }
 }
 
@@ -154,10 +145,7 @@ impl Sides {
                     (of(&self.old, name), of(&self.old_defaults, name)),
                     (of(&self.new, name), of(&self.new_defaults, name)),
                 )?;
-                for side in [&mut difference.old, &mut difference.new]
-                    .into_iter()
-                    .flatten()
-                {
+                for side in [&mut difference.old, &mut difference.new].into_iter().flatten() {
                     if let Some(value) = side.strip_prefix(&format!("{name}=")) {
                         *side = value.to_owned();
                     }
@@ -178,15 +166,12 @@ fn compare(
         return None;
     }
     // Whatever isn't an image's default may be a secret.
-    let shown = |value: Option<&Value>, default: Option<&Value>| {
-        value.map(|value| {
-            if Some(value) == default {
-                in_words(value)
-            } else {
-                "(not shown)".to_owned()
-            }
-        })
-    };
+    let shown =
+        |value: Option<&Value>, default: Option<&Value>| {
+            value.map(|value| {
+                if Some(value) == default { in_words(value) } else { "(not shown)".to_owned() }
+            })
+        };
     Some(Difference {
         field,
         old: shown(old, old_default),
@@ -209,11 +194,8 @@ fn published(
     let free = || Some("a free port".to_owned());
 
     let exposed = object(config, "ExposedPorts");
-    let ports: BTreeSet<&String> = live
-        .keys()
-        .chain(bindings.keys())
-        .chain(exposed.keys())
-        .collect();
+    let ports: BTreeSet<&String> =
+        live.keys().chain(bindings.keys()).chain(exposed.keys()).collect();
     let mut differences = Vec::new();
     for port in ports {
         let was_live = !list(live, port).is_empty();
@@ -234,12 +216,7 @@ fn published(
             }
             _ => continue,
         };
-        differences.push(Difference {
-            field: format!("Published port {port}"),
-            old,
-            new,
-            because,
-        });
+        differences.push(Difference { field: format!("Published port {port}"), old, new, because });
     }
     differences
 }
@@ -250,28 +227,19 @@ fn volumes(
     create: &Map<String, Value>,
     config: &Map<String, Value>,
 ) -> Vec<Difference> {
-    let named = old["HostConfig"]["Mounts"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
+    let named = old["HostConfig"]["Mounts"].as_array().map_or(&[][..], Vec::as_slice);
     let mounts = list(object(create, "HostConfig"), "Mounts");
     let points = old["Mounts"].as_array().map_or(&[][..], Vec::as_slice);
 
-    let pinned = mounts
-        .iter()
-        .filter(|mount| !named.contains(mount))
-        .map(|mount| Difference {
-            field: format!("Volume {}", in_words(&mount["Target"])),
-            old: Some("anonymous".to_owned()),
-            new: Some(in_words(&mount["Source"])),
-            because: Because::Pinned,
-        });
+    let pinned = mounts.iter().filter(|mount| !named.contains(mount)).map(|mount| Difference {
+        field: format!("Volume {}", in_words(&mount["Target"])),
+        old: Some("anonymous".to_owned()),
+        new: Some(in_words(&mount["Source"])),
+        because: Because::Pinned,
+    });
     let added = object(config, "Volumes")
         .keys()
-        .filter(|path| {
-            !points
-                .iter()
-                .any(|point| point["Destination"] == path.as_str())
-        })
+        .filter(|path| !points.iter().any(|point| point["Destination"] == path.as_str()))
         .map(|path| Difference {
             field: format!("Volume {path}"),
             old: None,
@@ -282,12 +250,8 @@ fn volumes(
 }
 
 fn ports_in_words(bindings: &Value) -> String {
-    let bindings: Vec<String> = bindings
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(ports::in_words)
-        .collect();
+    let bindings: Vec<String> =
+        bindings.as_array().into_iter().flatten().map(ports::in_words).collect();
     bindings.join(", ")
 }
 
@@ -318,17 +282,9 @@ fn shorten(value: &str) -> String {
     if value.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
-    if shown.is_empty() {
-        "(empty)".to_owned()
-    } else {
-        shown
-    }
+    if shown.is_empty() { "(empty)".to_owned() } else { shown }
 }
 
 fn visible(character: char) -> Vec<char> {
-    if character.is_control() {
-        character.escape_default().collect()
-    } else {
-        vec![character]
-    }
+    if character.is_control() { character.escape_default().collect() } else { vec![character] }
 }

@@ -17,10 +17,7 @@ pub(super) fn auto_remove(_: &Old<'_>, _: At<'_>) -> Option<Value> {
 pub(super) fn ulimits(_: &Old<'_>, at: At<'_>) -> Option<Value> {
     let mut ulimits = at.value.clone();
     for ulimit in ulimits.as_array_mut()? {
-        if let Some(name) = ulimit["Name"]
-            .as_str()
-            .and_then(|name| name.strip_prefix("RLIMIT_"))
-        {
+        if let Some(name) = ulimit["Name"].as_str().and_then(|name| name.strip_prefix("RLIMIT_")) {
             ulimit["Name"] = name.to_lowercase().into();
         }
     }
@@ -45,8 +42,5 @@ pub(super) fn devices(_: &Old<'_>, at: At<'_>) -> Option<Value> {
 }
 
 pub(super) fn swappiness(_: &Old<'_>, at: At<'_>) -> Option<Value> {
-    at.value
-        .as_i64()
-        .filter(|swappiness| *swappiness >= 0)
-        .map(Value::from)
+    at.value.as_i64().filter(|swappiness| *swappiness >= 0).map(Value::from)
 }

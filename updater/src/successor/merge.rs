@@ -26,9 +26,7 @@ pub(super) fn effective(
     }
     if image.get("Healthcheck").is_some_and(Value::is_object) {
         let mut check = object(image, "Healthcheck").clone();
-        let given = object(&config, "Healthcheck")
-            .iter()
-            .filter(|(_, value)| !is_empty(value));
+        let given = object(&config, "Healthcheck").iter().filter(|(_, value)| !is_empty(value));
         check.extend(given.map(|(key, value)| (key.clone(), value.clone())));
         set(&mut config, "Healthcheck", check.into());
     }

@@ -56,9 +56,7 @@ pub(super) fn expected(old: &Old<'_>) -> Vec<String> {
 pub(super) fn losses(old: &Old<'_>) -> Vec<Loss> {
     let mut losses = Vec::new();
     if !old.in_anothers_network() && networks(old).is_empty() {
-        losses.push(Loss::Disconnection {
-            network: network_of_mode(old).to_owned(),
-        });
+        losses.push(Loss::Disconnection { network: network_of_mode(old).to_owned() });
     }
     losses
 }
@@ -85,11 +83,7 @@ pub(super) fn mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
         return None;
     }
     if main_network(old) == Some(at.network) {
-        return old
-            .config
-            .get("MacAddress")
-            .filter(|address| !is_empty(address))
-            .cloned();
+        return old.config.get("MacAddress").filter(|address| !is_empty(address)).cloned();
     }
     let settings = object(networks(old), at.network);
     was_requested(settings, old.inputs.api).then(|| at.value.clone())
@@ -139,18 +133,13 @@ fn network_of_mode<'a>(old: &Old<'a>) -> &'a str {
 fn main_network<'a>(old: &Old<'a>) -> Option<&'a str> {
     let mode = network_of_mode(old);
     let networks = networks(old);
-    networks
-        .get_key_value(mode)
-        .map(|(name, _)| name.as_str())
-        .or_else(|| {
-            networks
-                .iter()
-                .find(|(_, settings)| {
-                    mode.len() >= 12
-                        && settings["NetworkID"]
-                            .as_str()
-                            .is_some_and(|id| id.starts_with(mode))
-                })
-                .map(|(name, _)| name.as_str())
-        })
+    networks.get_key_value(mode).map(|(name, _)| name.as_str()).or_else(|| {
+        networks
+            .iter()
+            .find(|(_, settings)| {
+                mode.len() >= 12
+                    && settings["NetworkID"].as_str().is_some_and(|id| id.starts_with(mode))
+            })
+            .map(|(name, _)| name.as_str())
+    })
 }

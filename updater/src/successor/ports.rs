@@ -42,10 +42,7 @@ pub(super) fn exposed(old: &Old<'_>, at: At<'_>) -> Option<Value> {
             exposed[port] = value.clone();
         }
     }
-    exposed
-        .as_object()
-        .is_some_and(|exposed| !exposed.is_empty())
-        .then_some(exposed)
+    exposed.as_object().is_some_and(|exposed| !exposed.is_empty()).then_some(exposed)
 }
 
 /// What the new container publishes once it runs, as far as it is known before.
@@ -54,31 +51,15 @@ pub(super) fn expected(old: &Old<'_>) -> Vec<ExpectedPort> {
         return Vec::new();
     }
     let asked = old.host_config.get("PortBindings").unwrap_or(&Value::Null);
-    let bindings = bindings(
-        old,
-        At {
-            value: asked,
-            network: "",
-        },
-    );
+    let bindings = bindings(old, At { value: asked, network: "" });
     let mut expected = Vec::new();
     for (port, bindings) in bindings.iter().filter_map(Value::as_object).flatten() {
-        for host in bindings
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(host_port)
-        {
+        for host in bindings.as_array().into_iter().flatten().filter_map(host_port) {
             // What was asked for and isn't there now won't be there then: on an
             // internal network, say, nothing is published.
-            let is_live = live(old, port)
-                .iter()
-                .any(|live| host_port(live) == Some(host));
+            let is_live = live(old, port).iter().any(|live| host_port(live) == Some(host));
             if is_live || !old.running {
-                expected.push(ExpectedPort {
-                    container: port.clone(),
-                    host,
-                });
+                expected.push(ExpectedPort { container: port.clone(), host });
             }
         }
     }
@@ -105,9 +86,7 @@ fn pin(asked: &Value, live: &[Value]) -> Vec<Value> {
             Some(_) => Vec::new(),
             None => claim(ip, &mut unclaimed),
         };
-        let agree = chosen
-            .windows(2)
-            .all(|pair| pair[0]["HostPort"] == pair[1]["HostPort"]);
+        let agree = chosen.windows(2).all(|pair| pair[0]["HostPort"] == pair[1]["HostPort"]);
         match chosen.first() {
             None => pinned.push(binding.clone()),
             Some(one) if agree => {
@@ -124,9 +103,7 @@ fn pin(asked: &Value, live: &[Value]) -> Vec<Value> {
 /// binding of each family.
 fn claim<'a>(ip: &str, unclaimed: &mut Vec<&'a Value>) -> Vec<&'a Value> {
     let mut take = |wanted: &dyn Fn(&str) -> bool| {
-        let at = unclaimed
-            .iter()
-            .position(|live| live["HostIp"].as_str().is_some_and(wanted))?;
+        let at = unclaimed.iter().position(|live| live["HostIp"].as_str().is_some_and(wanted))?;
         Some(unclaimed.remove(at))
     };
     if !ip.is_empty() {
@@ -146,11 +123,7 @@ fn claim<'a>(ip: &str, unclaimed: &mut Vec<&'a Value>) -> Vec<&'a Value> {
 
 /// The port of a binding, if it is one: not empty, zero or a range to choose from.
 pub(super) fn host_port(binding: &Value) -> Option<u16> {
-    binding["HostPort"]
-        .as_str()?
-        .parse()
-        .ok()
-        .filter(|port| *port != 0)
+    binding["HostPort"].as_str()?.parse().ok().filter(|port| *port != 0)
 }
 
 fn live_ports<'a>(old: &Old<'a>) -> &'a Map<String, Value> {

@@ -122,11 +122,7 @@ pub const ENDPOINT: &[Row] = &[
 ];
 
 const fn row(fields: &'static [&'static str], treatment: Treatment, because: &'static str) -> Row {
-    Row {
-        fields,
-        treatment,
-        because,
-    }
+    Row { fields, treatment, because }
 }
 
 /// Treats `from` by the rows; what they don't name is copied.
@@ -160,11 +156,9 @@ pub(super) fn subtract(value: &Value, default: Option<&Value>) -> Option<Value> 
     let default = default.unwrap_or(&Value::Null);
     let rest = match (value, default) {
         (value, default) if value == default => return None,
-        (Value::Array(entries), Value::Array(defaults)) => entries
-            .iter()
-            .filter(|entry| !defaults.contains(entry))
-            .cloned()
-            .collect(),
+        (Value::Array(entries), Value::Array(defaults)) => {
+            entries.iter().filter(|entry| !defaults.contains(entry)).cloned().collect()
+        }
         (Value::Object(pairs), Value::Object(defaults)) => pairs
             .iter()
             .filter(|(key, value)| defaults.get(*key) != Some(value))

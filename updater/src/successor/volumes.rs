@@ -9,10 +9,7 @@ use super::{Old, list, object, text};
 
 pub(super) fn binds(_: &Old<'_>, at: At<'_>) -> Option<Value> {
     let mut binds = at.value.as_array()?.clone();
-    binds.retain(|bind| {
-        bind.as_str()
-            .is_none_or(|bind| target_of_bind(bind).is_some())
-    });
+    binds.retain(|bind| bind.as_str().is_none_or(|bind| target_of_bind(bind).is_some()));
     (!binds.is_empty()).then(|| binds.into())
 }
 
@@ -25,9 +22,7 @@ pub(super) fn mounts(old: &Old<'_>, at: At<'_>) -> Option<Value> {
             mount["Source"] = text(point, "Name").into();
         }
     }
-    let mut rest: Vec<_> = points(old)
-        .filter(|point| !is_given(old, destination(point)))
-        .collect();
+    let mut rest: Vec<_> = points(old).filter(|point| !is_given(old, destination(point))).collect();
     rest.sort_by_key(|point| destination(point));
     for point in rest {
         match text(point, "Type") {
@@ -68,10 +63,7 @@ pub(super) fn anonymous(old: &Old<'_>, at: At<'_>) -> Option<Value> {
 /// that it has from another container.
 fn is_own(old: &Old<'_>, destination: &str) -> bool {
     let has_donors = !list(old.host_config, "VolumesFrom").is_empty() && !old.inputs.donor_gone;
-    !has_donors
-        || object(old.config, "Volumes")
-            .keys()
-            .any(|path| clean(path) == destination)
+    !has_donors || object(old.config, "Volumes").keys().any(|path| clean(path) == destination)
 }
 
 /// Whether Binds or Mounts say what is mounted there.
@@ -94,11 +86,7 @@ fn target_of_bind(bind: &str) -> Option<&str> {
 }
 
 fn points<'a>(old: &Old<'a>) -> impl Iterator<Item = &'a Map<String, Value>> {
-    old.inputs.old["Mounts"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object)
+    old.inputs.old["Mounts"].as_array().into_iter().flatten().filter_map(Value::as_object)
 }
 
 fn destination(point: &Map<String, Value>) -> &str {

@@ -342,7 +342,10 @@ impl World {
             if self.ran && !anybody && !over && self.members[0].0.is_some() && !self.untouched() {
                 assert!(page, "nobody runs and no page is shown: {decided:?} in {self:?}");
             }
-            if self.ran && self.untouched() && !matches!(&decided, Next::Do { step, .. } if *step == 4) {
+            if self.ran
+                && self.untouched()
+                && !matches!(&decided, Next::Do { step, .. } if *step == 4)
+            {
                 assert!(!page, "a page hides a version that serves: {decided:?} in {self:?}");
             }
         }
@@ -449,8 +452,17 @@ fn a_good_version_takes_the_steps_of_the_table_in_order() {
         }
     }
     let expected = [
-        "create-new", "arm-old", "stop-old", "park-old", "promote-new", "disarm-old", "start-new",
-        "gate", "watch-new", "arm-new", "remove-old",
+        "create-new",
+        "arm-old",
+        "stop-old",
+        "park-old",
+        "promote-new",
+        "disarm-old",
+        "start-new",
+        "gate",
+        "watch-new",
+        "arm-new",
+        "remove-old",
     ];
     assert_eq!(keys, expected);
 }

@@ -137,7 +137,8 @@ impl<'a> Runner<'a> {
     async fn switch_to(&mut self, decided: &Next, observed: &Observed) {
         let Some(page) = shows_page(self.plan, &observed.facts, decided) else { return };
         let running = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.running);
-        let nobody_runs = !observed.facts.members.iter().any(|m| running(&m.old) || running(&m.new));
+        let nobody_runs =
+            !observed.facts.members.iter().any(|m| running(&m.old) || running(&m.new));
         let stopping = matches!(decided, Next::Do { call: Call::Stop { .. }, .. });
         if self.switch.set(page, nobody_runs || stopping).await {
             self.progress.emit(Event::Page { shown: page });
@@ -232,10 +233,8 @@ impl<'a> Runner<'a> {
     /// engine 29, so the port is tried before.
     fn check_ports(&self) -> Result<(), EngineError> {
         for published in &self.plan.handover.published {
-            port_is_free(published).map_err(|busy| EngineError::Reply {
-                status: 409,
-                message: busy.to_string(),
-            })?;
+            port_is_free(published)
+                .map_err(|busy| EngineError::Reply { status: 409, message: busy.to_string() })?;
         }
         Ok(())
     }
