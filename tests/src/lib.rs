@@ -4,3 +4,4 @@
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod world;

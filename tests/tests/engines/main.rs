@@ -1,0 +1,91 @@
+//! The engine suite: every case on every engine, real ones, with a table at the end.
+//!
+//! Cases that put the machine under load run alone; the others side by side.
+
+mod commands;
+mod crashes;
+mod visitors;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, RwLock};
+
+use changeover_tests::lab::{self, EngineKind};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// One case. Its name is a sentence that holds.
+pub(crate) struct Case {
+    /// The sentence, in snake case.
+    pub(crate) name: &'static str,
+    /// Whether the load that it makes would disturb others, or be disturbed.
+    pub(crate) alone: bool,
+    /// Panics if it doesn't hold.
+    pub(crate) run: fn(EngineKind),
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(2);
+    let cases: Vec<Case> =
+        visitors::cases().into_iter().chain(commands::cases()).chain(crashes::cases()).collect();
+    if !arguments.list
+        && let Err(error) = lab::install(&EngineKind::ALL)
+    {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    let results: Arc<Mutex<BTreeMap<&'static str, BTreeMap<&'static str, bool>>>> = Arc::default();
+    let machine = Arc::new(RwLock::new(()));
+    let mut trials = Vec::new();
+    for case in &cases {
+        for kind in EngineKind::ALL {
+            let (name, alone, run) = (case.name, case.alone, case.run);
+            let (results, machine) = (results.clone(), machine.clone());
+            trials.push(Trial::test(format!("{kind}::{name}"), move || {
+                let run = || std::panic::catch_unwind(|| run(kind));
+                // A lock that a failed case has poisoned is still a lock.
+                let done = match alone {
+                    true => {
+                        let _all = machine.write().unwrap_or_else(|broken| broken.into_inner());
+                        run()
+                    }
+                    false => {
+                        let _part = machine.read().unwrap_or_else(|broken| broken.into_inner());
+                        run()
+                    }
+                };
+                let mut results = results.lock().unwrap_or_else(|broken| broken.into_inner());
+                results.entry(name).or_default().insert(kind.version(), done.is_ok());
+                done.map_err(|panic| Failed::from(words_of(&*panic)))
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_table(&results.lock().unwrap_or_else(|broken| broken.into_inner()));
+    println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
+    conclusion.exit_code()
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "panicked".to_owned())
+}
+
+fn print_table(results: &BTreeMap<&str, BTreeMap<&str, bool>>) {
+    if results.is_empty() {
+        return;
+    }
+    let engines = EngineKind::ALL.map(EngineKind::version);
+    println!("\n{:<78}{}", "case", engines.map(|engine| format!("{engine:>8}")).join(""));
+    for (case, by_engine) in results {
+        let cell = |engine| match by_engine.get(engine) {
+            Some(true) => "ok",
+            Some(false) => "FAILED",
+            None => "-",
+        };
+        let row = engines.map(|engine| format!("{:>8}", cell(engine))).join("");
+        println!("{:<78}{row}", case.replace('_', " "));
+    }
+    println!();
+}
