@@ -259,6 +259,13 @@ impl<'a> Old<'a> {
         self.id.get(..12).unwrap_or(self.id)
     }
 
+    /// Whether Podman made it, going by the variable that it gives to every container.
+    fn is_podmans(&self) -> bool {
+        list(self.config, "Env")
+            .iter()
+            .any(|entry| entry == "container=podman")
+    }
+
     /// Whether it lives in another container's network namespace.
     fn in_anothers_network(&self) -> bool {
         self.network_mode.starts_with("container:")
