@@ -129,41 +129,35 @@ fn command(old: &Old<'_>) -> Command {
         }
     };
 
-    if entrypoint != default_entrypoint {
-        if !entrypoint.is_empty() {
-            return Command {
-                entrypoint: own_entrypoint,
-                cmd: own_cmd,
-            };
-        }
-        // `entrypoint: []` is stored as such and still inherits a command, while
-        // `--entrypoint ""` is stored as null and doesn't.
-        if is_empty_list(old.config) {
-            let cmd = if cmd == default_cmd { None } else { own_cmd };
-            return Command {
-                entrypoint: own_entrypoint,
-                cmd,
-            };
-        }
+    // `entrypoint: []` is stored as such and still inherits a command, while
+    // `--entrypoint ""` is stored as null and doesn't.
+    if is_empty_list(old.config) && !is_empty_list(old.defaults) {
+        let inherited = cmd == default_cmd;
         return Command {
-            entrypoint: no_entrypoint(),
-            cmd: own_cmd,
+            entrypoint: own_entrypoint,
+            cmd: own_cmd.filter(|_| !inherited),
         };
     }
-    if cmd == default_cmd {
-        Command::default()
-    } else if cmd.is_empty() {
-        // The image has a command and it is not here: an entrypoint was given
-        // that happens to equal the image's.
-        Command {
-            entrypoint: own_entrypoint,
-            cmd: None,
-        }
-    } else {
-        Command {
+    match (entrypoint == default_entrypoint, cmd == default_cmd) {
+        (true, true) => Command::default(),
+        (true, false) if !cmd.is_empty() => Command {
             entrypoint: None,
             cmd: own_cmd,
-        }
+        },
+        // The image has a command and it is not here: an entrypoint was given
+        // that happens to equal the image's.
+        (true, false) => Command {
+            entrypoint: own_entrypoint,
+            cmd: None,
+        },
+        (false, _) if entrypoint.is_empty() => Command {
+            entrypoint: no_entrypoint(),
+            cmd: own_cmd,
+        },
+        (false, _) => Command {
+            entrypoint: own_entrypoint,
+            cmd: own_cmd,
+        },
     }
 }
 
