@@ -250,7 +250,8 @@ impl<'a> Old<'a> {
             },
             new_defaults: part("new image", inputs.new_image, "Config")?,
             network_mode: text(host_config, "NetworkMode"),
-            running: old["State"]["Running"].as_bool().unwrap_or(false),
+            // Between two restarts the engine says both, and shows no ports.
+            running: old["State"]["Running"] == true && old["State"]["Restarting"] != true,
         })
     }
 

@@ -113,7 +113,7 @@ fn a_port_of_dash_p_that_moves_is_explained() {
         let lines = lines(&case);
         for line in [
             &format!(
-                "Published port 8081/tcp: 127.0.0.1:a free port → 127.0.0.1:{live} (pinned, so that it stays)"
+                "Published port 8081/tcp: a free port on 127.0.0.1 → 127.0.0.1:{live} (pinned, so that it stays)"
             ),
             "Published port 8082/tcp: none → a free port (the image's default)",
         ] {

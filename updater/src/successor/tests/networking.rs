@@ -74,10 +74,10 @@ fn among_several_ephemeral_bindings_each_gets_its_own_port() {
             { "HostIp": "127.0.0.1", "HostPort": "0" }, { "HostIp": "", "HostPort": "5000-5010" },
         ] });
         case.old["NetworkSettings"]["Ports"] = json!({ "80/tcp": [
+            { "HostIp": "0.0.0.0", "HostPort": "4100" }, { "HostIp": "::", "HostPort": "4100" },
             { "HostIp": "0.0.0.0", "HostPort": "32772" }, { "HostIp": "::", "HostPort": "32771" },
-            { "HostIp": "127.0.0.1", "HostPort": "32773" }, { "HostIp": "0.0.0.0", "HostPort": "5001" },
-            { "HostIp": "::", "HostPort": "5001" }, { "HostIp": "0.0.0.0", "HostPort": "4100" },
-            { "HostIp": "::", "HostPort": "4100" },
+            { "HostIp": "127.0.0.1", "HostPort": "32773" },
+            { "HostIp": "0.0.0.0", "HostPort": "5001" }, { "HostIp": "::", "HostPort": "5001" },
         ] });
         assert_eq!(
             case.create()["HostConfig"]["PortBindings"]["80/tcp"],
@@ -104,6 +104,29 @@ fn a_stopped_container_keeps_asking_for_any_port() {
             case.engine
         );
         assert_eq!(case.successor().expected.ports, []);
+    }
+}
+
+#[test]
+fn a_port_that_was_asked_for_and_is_not_published_is_not_expected() {
+    for mut case in recorded("nets") {
+        // So it is on an internal network.
+        case.old["NetworkSettings"]["Ports"] = json!({});
+        assert_eq!(case.successor().expected.ports, [], "{}", case.engine);
+    }
+}
+
+#[test]
+fn between_two_restarts_the_ports_are_those_that_were_asked_for() {
+    for mut case in recorded("nets") {
+        case.old["NetworkSettings"]["Ports"] = json!({});
+        case.old["State"]["Restarting"] = true.into();
+        assert_eq!(
+            case.successor().expected.ports,
+            [port("80/tcp", 18070)],
+            "{}",
+            case.engine
+        );
     }
 }
 
