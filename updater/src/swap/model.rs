@@ -498,7 +498,7 @@ fn comes_back(b: &Box_, killed: bool) -> bool {
     match b.policy {
         _ if b.started == NEVER => false,
         "always" => true,
-        "unless-stopped" => !b.stopped_by_hand && !(killed && b.running),
+        "unless-stopped" => !(b.stopped_by_hand || killed && b.running),
         "on-failure" => b.running && !killed,
         _ => false,
     }
