@@ -93,8 +93,8 @@ impl<'a> Runner<'a> {
     /// A runner for `plan`, which shows the page through `switch`.
     pub fn new(engine: &'a Engine, plan: &'a Plan, switch: Switch, progress: Progress) -> Self {
         let gate = |(n, member): (usize, &crate::plan::Member)| {
-            let published = if n == 0 { plan.handover.published.clone() } else { Vec::new() };
-            Gate::new(plan.gate.clone(), member.clone(), published)
+            let published = plan.handover.published.iter().filter(|port| port.member == n);
+            Gate::new(plan.gate.clone(), member.clone(), published.copied().collect())
         };
         let members = plan.members.len();
         Runner {
