@@ -57,6 +57,14 @@ pub(super) async fn find(
     Ok(ours)
 }
 
+/// Whether this is what an earlier update of ours has set aside: its ties to others
+/// don't count.
+pub(super) fn is_set_aside(container: &Value) -> bool {
+    let name = text(container, "/Name");
+    container["Config"]["Labels"][labels::UPDATE].is_string()
+        && (name.ends_with(".failed") || name.ends_with(".next"))
+}
+
 /// The record of the update that made this container, if one of ours did.
 pub(super) fn record_of(container: &Value) -> Option<Plan> {
     let record = container["Config"]["Labels"][labels::RECORD].as_str()?;
