@@ -22,6 +22,9 @@ use crate::progress::Progress;
 const SERVER_ERRORS: u32 = 3;
 /// Tries of a step on the way back, or behind the commit, before a person is called.
 const PATIENCE: u32 = 40;
+/// How long a container may take to answer those who came before the page did,
+/// ahead of its stop signal. The app is away for that long in the worst case.
+const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 /// For how long the engine may be away before the socket itself is suspected:
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
@@ -241,6 +244,7 @@ impl<'a> Runner<'a> {
             }
             Call::SetPolicy { id, policy } => self.engine.set_policy(id, policy).await,
             Call::Stop { id } => {
+                self.switch.settle(SETTLE_LIMIT).await;
                 self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
             }
             Call::Start { id } => {
