@@ -12,18 +12,18 @@ TARGET_DIR = $(abspath $(or $(CARGO_TARGET_DIR),target))
 BUILD = $(CARGO) build --workspace --release --locked
 RELEASE = $(TARGET_DIR)/$(TUPLE)/release
 TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE).runner="$(SUDO) --preserve-env"')
-ENGINES = CHANGEOVER_BIN_DIR="$(RELEASE)" $(TEST) --test engines
+# The engine suite tests the program as it is shipped.
+export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture bench image lint clean tools
+.PHONY: help build demo test engines torture bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "demo, test, torture and bench start throw-away Docker engines, which takes root: as"
-	@echo "another user add SUDO=sudo. Arguments of the bench and the suite: BENCH=… and CASES=…"
+	@echo "Throw-away Docker engines take root: as another user, add SUDO=sudo to what starts them."
 
 build: tools ## Build the program: one static file
 	$(BUILD)
@@ -34,17 +34,18 @@ demo: tools ## See an update and a rollback, with visitors coming all the time (
 	@$(SUDO) "$(RELEASE)/demo"
 
 test: tools ## Run all tests, on real engines of three versions
-	$(TEST) --lib --bins --examples
-	$(TEST) --doc
-	$(TEST) --test load --test lab
 	$(BUILD)
-	$(ENGINES) -- $(CASES)
+	$(TEST) --no-fail-fast
 
-torture: tools ## The engine suite with every crash at every place (long)
+engines: tools ## Run the engine suite alone, or some of it: make engines CASES=28.5
 	$(BUILD)
-	CHANGEOVER_TORTURE=1 $(ENGINES) -- $(CASES)
+	$(TEST) --test engines -- $(CASES)
 
-bench: tools ## Compare with what people do otherwise, in the same run
+torture: tools ## Run the engine suite with every crash at every place (long)
+	$(BUILD)
+	CHANGEOVER_TORTURE=1 $(TEST) --test engines -- $(CASES)
+
+bench: tools ## Compare with docker stop, start and run: make bench BENCH='--engine all'
 	$(BUILD)
 	@$(SUDO) "$(RELEASE)/bench" $(BENCH)
 
