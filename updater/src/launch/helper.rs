@@ -70,8 +70,9 @@ pub(super) async fn start(
         Err(error) => return Err(failed("it cannot be created", error)),
     };
     let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
-    // Some hosts may not lower anybody's OOM score. Then it goes without.
-    if !error.to_string().contains("oom_score_adj") {
+    // Some hosts may not lower anybody's OOM score. Then it goes without. What the
+    // runtime says of it differs by version, and may be no more than "EOF".
+    if body["HostConfig"]["OomScoreAdj"] == 0 {
         let _ = engine.remove(&id).await;
         return Err(failed("it cannot be started", error));
     }
@@ -79,7 +80,10 @@ pub(super) async fn start(
     body["HostConfig"]["OomScoreAdj"] = 0.into();
     let again = |error| failed("it cannot be started", error);
     let id = engine.create(&name, None, &body).await.map_err(again)?;
-    engine.start(&id).await.map_err(again)?;
+    if let Err(error) = engine.start(&id).await {
+        let _ = engine.remove(&id).await;
+        return Err(again(error));
+    }
     Ok((plan, id))
 }
 
