@@ -53,7 +53,7 @@ fn from_inside_a_container(kind: EngineKind) {
 
 /// Without a socket the helper is told where the engine is.
 fn over_tcp(kind: EngineKind) {
-    let engine_args = vec!["--host=tcp://127.0.0.1:2375".to_owned()];
+    let engine_args = vec!["--host=tcp://127.0.0.1:2375".to_owned(), "--tls=false".to_owned()];
     let world = World::start_with(kind, Options { engine_args, ..Options::default() });
     world.images(&[1, 2]);
     world.run_web("app:1");
