@@ -88,7 +88,7 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let lines = engine.log_tail(id, 500).await.unwrap_or_default();
     for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
         match event {
-            Event::Step { name, .. } => step = Some(name),
+            Event::Begun { name, .. } => step = Some(name),
             Event::Finished { outcome, reason, .. } => ended = Some((outcome, reason)),
             Event::Condemned { reason, .. } => condemned = Some(reason),
             _ => {}

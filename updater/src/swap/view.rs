@@ -1,0 +1,67 @@
+//! What a step of the table sees, and the words in which it says its conditions.
+
+use super::facts::{Container, Verdict};
+use crate::plan::Member;
+
+/// One member as a step sees it: its plan and its facts.
+pub struct View<'a> {
+    /// The plan's part.
+    pub plan: &'a Member,
+    /// The old container, unless it is gone.
+    pub old: Option<&'a Container>,
+    /// The new container, if there is one.
+    pub new: Option<&'a Container>,
+    pub(super) gate: &'a Verdict,
+    pub(super) old_answers: bool,
+    pub(super) committed: bool,
+}
+
+impl View<'_> {
+    pub(super) fn runs(&self) -> bool {
+        self.plan.old.running
+    }
+
+    pub(super) fn old_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
+        self.old.is_none_or(holds)
+    }
+
+    pub(super) fn new_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
+        self.new.is_none_or(holds)
+    }
+
+    pub(super) fn old_id(&self) -> String {
+        self.plan.old.id.clone()
+    }
+
+    pub(super) fn new_id(&self) -> String {
+        self.new.map(|new| new.id.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn new_started(&self) -> bool {
+        self.new.is_some_and(Container::was_started)
+    }
+
+    pub(super) fn new_is_armed(&self) -> bool {
+        self.new_gone_or(|new| new.policy_is(&self.plan.old.policy))
+    }
+
+    /// Past the commit an armed new container needs no proof any more.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.committed && self.new_is_armed()
+    }
+
+    pub(super) fn missing_network(&self) -> Option<String> {
+        let new = self.new?;
+        let missing = self.plan.connect.iter().find(|c| !new.networks.contains(&c.network))?;
+        Some(missing.network.clone())
+    }
+
+    /// Whether anything about the old container is no longer as it was found.
+    pub(super) fn old_is_displaced(&self) -> bool {
+        self.old.is_some_and(|old| {
+            old.name != self.plan.name
+                || old.running != self.runs()
+                || !old.policy_is(&self.plan.old.policy)
+        })
+    }
+}
