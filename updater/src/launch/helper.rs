@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::{LaunchError, Surroundings};
 use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
+use crate::swap::is_owed;
+use crate::swap::observe::observe;
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -69,6 +71,12 @@ pub(super) async fn start(
         }
         Err(error) => return Err(failed("it cannot be created", error)),
     };
+    // From here on nobody else starts an update of this app. Fetching an image takes
+    // its time, and another one may have come and gone since we looked.
+    if has_changed(engine, &plan).await? {
+        let _ = engine.remove(&id).await;
+        return Err(LaunchError::ChangedMeanwhile { app });
+    }
     let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
     // Some hosts may not lower anybody's OOM score. Then it goes without.
     if !error.to_string().contains("oom_score_adj") {
@@ -81,6 +89,14 @@ pub(super) async fn start(
     let id = engine.create(&name, None, &body).await.map_err(again)?;
     engine.start(&id).await.map_err(again)?;
     Ok((plan, id))
+}
+
+/// Whether the containers of the plan are no longer the ones that were looked at.
+/// Not whether they are displaced: that is what a resumed update begins with.
+async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> {
+    let seen = observe(engine, plan).await.map_err(LaunchError::engine)?;
+    let fresh = seen.new.iter().all(Option::is_none);
+    Ok(fresh && (seen.old.iter().any(Option::is_none) || is_owed(plan, &seen.facts)))
 }
 
 /// The create request. Short: everything that the helper does is in the plan.
