@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
 use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
@@ -58,7 +59,19 @@ pub(super) async fn start(
     };
     let mut body = create_body(&plan, &image, here, options);
     let name = plan.helper_name();
-    let id = match engine.create(&name, None, &body).await {
+    let created = match engine.create(&name, None, &body).await {
+        Err(error) if error.status() == Some(404) => {
+            // A published image that isn't here yet; or an update that has just ended
+            // has cleared our own away.
+            match &options.image {
+                Some(image) => fetch(engine, image, &app).await?,
+                None => drop(own_image(engine, &app).await?),
+            }
+            engine.create(&name, None, &body).await
+        }
+        created => created,
+    };
+    let id = match created {
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
@@ -78,17 +91,36 @@ pub(super) async fn start(
         return Err(LaunchError::ChangedMeanwhile { app });
     }
     let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
-    // Some hosts may not lower anybody's OOM score. Then it goes without.
-    if !error.to_string().contains("oom_score_adj") {
-        let _ = engine.remove(&id).await;
-        return Err(failed("it cannot be started", error));
-    }
     engine.remove(&id).await.map_err(LaunchError::engine)?;
+    let again = |error| {
+        failed(
+            "it cannot be started\nhint: the engine's log says more (journalctl -u docker)",
+            error,
+        )
+    };
+    // Some hosts may not lower anybody's OOM score, and not all of them say that it
+    // is this. Then it goes without.
+    if body["HostConfig"]["OomScoreAdj"] == 0 {
+        return Err(again(error));
+    }
     body["HostConfig"]["OomScoreAdj"] = 0.into();
-    let again = |error| failed("it cannot be started", error);
     let id = engine.create(&name, None, &body).await.map_err(again)?;
     engine.start(&id).await.map_err(again)?;
     Ok((plan, id))
+}
+
+/// Fetches a published helper image.
+async fn fetch(engine: &Engine, image: &str, app: &str) -> Result<(), LaunchError> {
+    let credentials = stored_credentials(image);
+    engine.pull(image, None, credentials.as_ref(), |_| {}).await.map_err(|source| {
+        LaunchError::Helper {
+            app: app.to_owned(),
+            why: format!(
+                "cannot get its image `{image}`\nhint: leave --helper-image out and it is made from this program"
+            ),
+            source: Some(source),
+        }
+    })
 }
 
 /// Whether the containers of the plan are no longer the ones that were looked at.
