@@ -57,7 +57,7 @@ pub(super) async fn start(
             image
         }
     };
-    let mut body = create_body(&plan, &image, here, options);
+    let mut body = create_body(engine, &plan, &image, here, options);
     let name = plan.helper_name();
     let created = match engine.create(&name, None, &body).await {
         Err(error) if error.status() == Some(404) => {
@@ -132,7 +132,13 @@ async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> 
 }
 
 /// The create request. Short: everything that the helper does is in the plan.
-fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOptions) -> Value {
+fn create_body(
+    engine: &Engine,
+    plan: &Plan,
+    image: &str,
+    here: &Surroundings,
+    options: &HelperOptions,
+) -> Value {
     let socket = options.socket.as_ref().or(here.socket.as_ref());
     let policy = if options.auto_remove { "no" } else { "always" };
     let mut capabilities = vec!["NET_BIND_SERVICE"];
@@ -141,7 +147,7 @@ fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOp
     }
     let host = match socket {
         Some(_) => format!("unix://{SOCKET}"),
-        None => std::env::var("DOCKER_HOST").unwrap_or_default(),
+        None => engine.endpoint().to_string(),
     };
     json!({
         "Image": image,
