@@ -86,7 +86,11 @@ impl World {
     pub fn containers(&self) -> Vec<String> {
         let (_, list) = self.lab.api("GET", "/containers/json?all=1", None);
         let list = list.as_array().cloned().unwrap_or_default();
-        let name = |c: &Value| c["Names"][0].as_str().map(|n| n.trim_start_matches('/').to_owned());
+        // A link gives its target another name, as `/linked/alias`.
+        let name = |c: &Value| {
+            let names = c["Names"].as_array()?.iter().filter_map(Value::as_str);
+            names.map(|n| n.trim_start_matches('/')).find(|n| !n.contains('/')).map(str::to_owned)
+        };
         let mut names: Vec<String> = list.iter().filter_map(name).collect();
         names.sort();
         names

@@ -5,6 +5,7 @@
 mod commands;
 mod crashes;
 mod image;
+mod sets;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         .chain(commands::cases())
         .chain(crashes::cases())
         .chain(image::cases())
+        .chain(sets::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::image::canonical;
 use super::preflight::Found;
@@ -160,7 +160,7 @@ fn member(
                 digest: old_image.and_then(|image| digest_of(image, "")),
             },
             running: runs(old),
-            policy: old["HostConfig"]["RestartPolicy"].clone(),
+            policy: own_policy(old),
             started_at: text(old, "/State/StartedAt").to_owned(),
             stop_seconds: old["Config"]["StopTimeout"].as_u64().unwrap_or(STOP_SECONDS),
         },
@@ -170,6 +170,16 @@ fn member(
         connect: made.connect,
         expected: made.expected,
         probe,
+    }
+}
+
+/// The restart policy as it can be set again. Where none was asked for, inspect shows
+/// an empty name, which the engine takes for "leave it as it is".
+fn own_policy(container: &Value) -> Value {
+    let policy = &container["HostConfig"]["RestartPolicy"];
+    match policy["Name"].as_str() {
+        None | Some("") => json!({ "Name": "no", "MaximumRetryCount": 0 }),
+        Some(_) => policy.clone(),
     }
 }
 
@@ -206,6 +216,14 @@ fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_that_nobody_chose_can_be_set_again() {
+        let made_without = json!({ "HostConfig": { "RestartPolicy": { "Name": "" } } });
+        assert_eq!(own_policy(&made_without)["Name"], "no");
+        let chosen = json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
+        assert_eq!(own_policy(&json!({ "HostConfig": { "RestartPolicy": chosen } })), chosen);
+    }
 
     #[test]
     fn people_read_the_tag() {
