@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,10 @@ use crate::plan::{HandoverMode, Plan, labels};
 const SOCKET: &str = "/var/run/docker.sock";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
+/// How often a start is repeated whose answer was lost, and after what pause each:
+/// long enough for an engine that is just being restarted.
+const START_TRIES: u32 = 60;
+const START_PAUSE: Duration = Duration::from_millis(250);
 /// CAP_SYS_RESOURCE in the kernel's bit mask.
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
@@ -56,7 +61,7 @@ pub(super) async fn start(
     };
     let mut body = create_body(&plan, &image, here, options);
     let name = plan.helper_name();
-    let id = match engine.create(&name, None, &body).await {
+    let id = match create(engine, &name, &body).await {
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
@@ -69,7 +74,7 @@ pub(super) async fn start(
         }
         Err(error) => return Err(failed("it cannot be created", error)),
     };
-    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
+    let Err(error) = start_created(engine, &id).await else { return Ok((plan, id)) };
     // Some hosts may not lower anybody's OOM score. Then it goes without.
     if !error.to_string().contains("oom_score_adj") {
         let _ = engine.remove(&id).await;
@@ -78,9 +83,45 @@ pub(super) async fn start(
     engine.remove(&id).await.map_err(LaunchError::engine)?;
     body["HostConfig"]["OomScoreAdj"] = 0.into();
     let again = |error| failed("it cannot be started", error);
-    let id = engine.create(&name, None, &body).await.map_err(again)?;
-    engine.start(&id).await.map_err(again)?;
+    let id = create(engine, &name, &body).await.map_err(again)?;
+    start_created(engine, &id).await.map_err(again)?;
     Ok((plan, id))
+}
+
+/// Creates the helper. A create whose answer was lost may have happened: then its
+/// name leads to a container with this very plan.
+async fn create(engine: &Engine, name: &str, body: &Value) -> Result<String, EngineError> {
+    let lost = match engine.create(name, None, body).await {
+        Err(error) if !error.is_refusal() => error,
+        done => return done,
+    };
+    let is_ours =
+        |found: &Value| found["Config"]["Labels"][labels::PLAN] == body["Labels"][labels::PLAN];
+    match engine.container(name).await {
+        Ok(Some(found)) if is_ours(&found) => Ok(super::text(&found, "/Id").to_owned()),
+        Ok(_) => engine.create(name, None, body).await,
+        Err(_) => Err(lost),
+    }
+}
+
+/// Starts the helper. A start whose answer was lost is repeated, since to say that
+/// nothing was touched while the helper runs would be the worst answer of all.
+async fn start_created(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let mut done = engine.start(id).await;
+    for _ in 0..START_TRIES {
+        match done {
+            Err(error) if !error.is_refusal() => {
+                tokio::time::sleep(START_PAUSE).await;
+                done = match engine.start(id).await {
+                    // It was started, has done its work and is gone.
+                    Err(error) if error.status() == Some(404) => Ok(()),
+                    again => again,
+                };
+            }
+            known => return known,
+        }
+    }
+    done
 }
 
 /// The create request. Short: everything that the helper does is in the plan.
