@@ -155,7 +155,7 @@ pub const STEPS: &[Step] = &[
         key: "start-new",
         order: Order::AsStarted,
         page: true,
-        done: |v| !v.runs() || v.new_gone_or(Container::was_started),
+        done: |v| !v.runs() || v.new_gone_or(|new| new.was_started() && !v.is_left_down()),
         act: |v| Call::Start { id: v.new_id() },
         undone: |v| v.new_gone_or(|new| !new.running),
         undo: |v| Call::Stop { id: v.new_id() },
@@ -362,17 +362,27 @@ impl View<'_> {
         self.committed && self.new_is_armed()
     }
 
+    /// An engine that is killed leaves what ran under `unless-stopped` down when it
+    /// comes back. Past the commit nothing but the start is missing then; before it,
+    /// the old version is the safer way.
+    fn is_left_down(&self) -> bool {
+        let down = |new: &Container| !new.running && new.policy["Name"] == "unless-stopped";
+        self.committed && self.new.is_some_and(down)
+    }
+
     fn missing_network(&self) -> Option<String> {
         let new = self.new?;
         let missing = self.plan.connect.iter().find(|c| !new.networks.contains(&c.network))?;
         Some(missing.network.clone())
     }
 
-    /// Whether anything about the old container is no longer as it was found.
+    /// Whether anything about the old container is no longer as it was found. One
+    /// that runs again has been stopped before.
     fn old_is_displaced(&self) -> bool {
         self.old.is_some_and(|old| {
             old.name != self.plan.name
                 || old.running != self.runs()
+                || (self.runs() && old.started_at != self.plan.old.started_at)
                 || !old.policy_is(&self.plan.old.policy)
         })
     }
@@ -385,13 +395,7 @@ pub fn next(plan: &Plan, facts: &Facts) -> Next {
         return refused("the plan names no container");
     };
     if lead.committed {
-        return match lead.new {
-            Some(_) => forward(&views),
-            None => needs_a_person(format!(
-                "the old and the new container of `{}` are both gone\nhint: create it anew; its volumes are untouched",
-                plan.app
-            )),
-        };
+        return committed(plan, facts, lead, &views);
     }
     if is_condemned(lead, &views) {
         return back(&views);
@@ -431,12 +435,44 @@ pub fn shows_page(plan: &Plan, facts: &Facts, next: &Next) -> Option<bool> {
     }
 }
 
+/// There is no way back any more. Ours is the removal of an old container whose
+/// successor has proved itself; but anybody can remove one.
+fn committed(plan: &Plan, facts: &Facts, lead: &View, views: &[View]) -> Next {
+    let app = &plan.app;
+    let Some(new) = lead.new else {
+        return needs_a_person(format!(
+            "the old and the new container of `{app}` are both gone\nhint: create it anew; its volumes are untouched"
+        ));
+    };
+    let reason = match new.name == lead.plan.failed_name() {
+        true => Some("it had been given up".to_owned()),
+        // What has proved itself may do as it likes, unless we are refused.
+        false if views.iter().all(View::is_accepted) => facts.refusal.clone(),
+        false => facts.doom(plan),
+    };
+    match (forward(views), reason) {
+        (Next::Do { .. }, Some(reason)) => needs_a_person(format!(
+            "the old container of `{app}` is gone, and the new one is no good: {reason}\nhint: it is `{}`, mend it or create the app anew; its volumes are untouched",
+            new.name
+        )),
+        (decided, _) => decided,
+    }
+}
+
 fn forward(views: &[View]) -> Next {
     first_open(Direction::Forward, views).unwrap_or(Next::Finish(Outcome::Updated))
 }
 
 fn back(views: &[View]) -> Next {
-    first_open(Direction::Back, views).unwrap_or(Next::Finish(Outcome::RolledBack))
+    first_open(Direction::Back, views).unwrap_or_else(|| {
+        match views.iter().find(|view| view.old.is_none()) {
+            None => Next::Finish(Outcome::RolledBack),
+            Some(view) => needs_a_person(format!(
+                "the old container of `{}` is gone, so only the others are back\nhint: create it anew; its volumes are untouched",
+                view.plan.name
+            )),
+        }
+    })
 }
 
 /// The first call that is still to be made in this direction: phase by phase,
