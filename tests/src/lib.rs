@@ -4,4 +4,5 @@
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod wire;
 pub mod world;
