@@ -1,9 +1,9 @@
 //! The container engine: the only place that names bollard or the socket.
 //!
 //! Two clients, one engine. Whatever decides about a container goes over the
-//! [`wire`] as raw JSON in a fixed API version: typed models drop fields they
+//! wire (`wire.rs`) as raw JSON in a fixed API version: typed models drop fields they
 //! don't know and fail on enum values they don't know, and a recreated container
-//! must lose nothing. Long streams (pull, logs) are bollard's, in [`streams`].
+//! must lose nothing. Long streams (pull, logs) are bollard's (`streams.rs`).
 
 mod containers;
 mod endpoint;

@@ -16,16 +16,21 @@ pub struct Progress {
     begun: Instant,
     emit: Box<dyn Fn(&Event) + Send>,
     shown: Option<(Phase, usize)>,
+    /// Why the new version was given up, if this process has seen it.
+    condemned: Option<String>,
 }
 
 impl Progress {
     /// `emit` gets every event.
     pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
-        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None }
+        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None, condemned: None }
     }
 
     /// Passes an event on.
-    pub fn emit(&self, event: Event) {
+    pub fn emit(&mut self, event: Event) {
+        if let Event::Condemned { reason, .. } = &event {
+            self.condemned = Some(reason.clone());
+        }
         (self.emit)(&event);
     }
 
@@ -55,7 +60,7 @@ impl Progress {
     pub fn finish(&mut self, outcome: &Outcome) {
         let (phase, word, reason) = match outcome {
             Outcome::Updated => (Phase::Updated, "updated", None),
-            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", None),
+            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", self.condemned.clone()),
             Outcome::Refused { reason } => (Phase::RolledBack, "refused", Some(reason.clone())),
             Outcome::NeedsAPerson { reason } => {
                 (Phase::NeedsAPerson, "needs-a-person", Some(reason.clone()))
@@ -99,28 +104,66 @@ fn gate() -> usize {
     STEPS.iter().position(|step| step.key == "gate").unwrap_or(0)
 }
 
-/// The steps as visitors see them: those of the gap, in the direction taken.
+/// What visitors are told of: the steps that mean something to them. Arming and
+/// parking happen within the next one.
+const VISIBLE: [&str; 5] = ["create-new", "stop-old", "promote-new", "start-new", "gate"];
+
+/// The visible steps, in the order in which they are done or, on the way back, undone.
 fn steps(phase: Phase, current: usize) -> Vec<StepStatus> {
     let back = matches!(phase, Phase::RollingBack | Phase::RolledBack | Phase::NeedsAPerson);
-    let mut rows: Vec<usize> = (0..STEPS.len()).filter(|n| STEPS[*n].page).collect();
+    let mut rows: Vec<usize> =
+        (0..STEPS.len()).filter(|n| VISIBLE.contains(&STEPS[*n].key)).collect();
+    let mut current = current;
     if back {
-        // The gate has nothing to take back; the last thing is that old answers.
-        rows.retain(|n| STEPS[*n].key != "gate");
-        rows.insert(0, STEPS.iter().position(|step| step.key == "serve-old").unwrap_or(0));
+        // Preparing isn't taken back, and starting old lasts until it answers.
+        rows.retain(|n| *n > SERVE);
         rows.reverse();
+        current = current.max(SERVE + 1);
     }
-    let over = phase.is_over();
-    let state = |n: usize| match (over, back) {
-        (true, _) => StepState::Done,
-        (_, false) if n < current => StepState::Done,
-        (_, true) if n > current => StepState::Done,
-        _ if n == current => StepState::Active,
-        _ => StepState::Waiting,
+    let ahead = |n: &usize| if back { *n <= current } else { *n >= current };
+    let active = if phase.is_over() { None } else { rows.iter().copied().find(ahead) };
+    let state = |n: usize| match active {
+        Some(active) if n == active => StepState::Active,
+        Some(_) if ahead(&n) => StepState::Waiting,
+        _ => StepState::Done,
     };
     let row = |n: usize| StepStatus {
-        key: if back { format!("undo-{}", STEPS[n].key) } else { STEPS[n].key.to_owned() },
+        key: STEPS[n].key.to_owned(),
         name: if back { STEPS[n].undo_name } else { STEPS[n].name }.to_owned(),
         state: state(n),
     };
     rows.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(phase: Phase, key: &str) -> Vec<String> {
+        let current = STEPS.iter().position(|step| step.key == key).expect("a step");
+        let told = steps(phase, current);
+        told.iter().map(|step| format!("{} {:?}", step.key, step.state)).collect()
+    }
+
+    #[test]
+    fn visitors_see_how_far_it_is() {
+        let parking = told(Phase::Updating, "park-old");
+        let expected = [
+            "create-new Done",
+            "stop-old Done",
+            "promote-new Active",
+            "start-new Waiting",
+            "gate Waiting",
+        ];
+        assert_eq!(parking, expected);
+        assert!(told(Phase::Updated, "watch-new").iter().all(|step| step.ends_with("Done")));
+    }
+
+    #[test]
+    fn going_back_is_shown_last_step_first() {
+        let expected = ["gate Done", "start-new Active", "promote-new Waiting", "stop-old Waiting"];
+        assert_eq!(told(Phase::RollingBack, "start-new"), expected);
+        // Until the old version answers again, starting it is not over.
+        assert_eq!(told(Phase::RollingBack, "serve-old")[3], "stop-old Active");
+    }
 }

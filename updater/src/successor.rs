@@ -238,13 +238,19 @@ impl<'a> Old<'a> {
             },
             new_defaults: part("new image", inputs.new_image, "Config")?,
             network_mode: text(host_config, "NetworkMode"),
-            running: old["State"]["Running"].as_bool().unwrap_or(false),
+            // Between two restarts the engine says both, and shows no ports.
+            running: old["State"]["Running"] == true && old["State"]["Restarting"] != true,
         })
     }
 
     /// What the engine calls the container by itself: hostname and alias.
     fn short_id(&self) -> &'a str {
         self.id.get(..12).unwrap_or(self.id)
+    }
+
+    /// Whether Podman made it, going by the variable that it gives to every container.
+    fn is_podmans(&self) -> bool {
+        list(self.config, "Env").iter().any(|entry| entry == "container=podman")
     }
 
     /// Whether it lives in another container's network namespace.

@@ -4,6 +4,7 @@
 
 mod commands;
 mod crashes;
+mod image;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use changeover_tests::lab::{self, EngineKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// One case. Its name is a sentence that holds.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     /// The sentence, in snake case.
     pub(crate) name: &'static str,
@@ -26,8 +28,12 @@ pub(crate) struct Case {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
-    let cases: Vec<Case> =
-        visitors::cases().into_iter().chain(commands::cases()).chain(crashes::cases()).collect();
+    let cases: Vec<Case> = visitors::cases()
+        .into_iter()
+        .chain(commands::cases())
+        .chain(crashes::cases())
+        .chain(image::cases())
+        .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)
     {

@@ -96,6 +96,8 @@ impl CliError {
         match self {
             CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
             CliError::HelperGone(_) | CliError::HelperStopped(_) => 30,
+            CliError::Helper(HelperError::NoPlan { .. }) => 30,
+            // The engine starts the helper again, with a fresh mount of the socket.
             CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,
             _ => 21,
         }

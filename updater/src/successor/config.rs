@@ -1,7 +1,10 @@
 //! The parts of `Config` that are neither copied nor merely subtracted.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
+use super::merge::name_of;
 use super::table::{At, subtract};
 use super::{Old, list, text};
 use crate::plan::labels;
@@ -14,17 +17,41 @@ pub(super) fn image(old: &Old<'_>, _: At<'_>) -> Option<Value> {
     Some(old.inputs.reference.into())
 }
 
-/// A user's `-e NAME=value` that equals the old image's default goes with it:
-/// tools that recreate containers leave such copies behind, users rarely do.
 pub(super) fn env(old: &Old<'_>, at: At<'_>) -> Option<Value> {
-    let mut env = subtract(at.value, old.defaults.get("Env"))?;
-    let entries = env.as_array_mut()?;
-    // Podman shows the variables that it makes for every container by itself.
-    if entries.iter().any(|entry| entry == "container=podman") {
+    let entries = at.value.as_array()?;
+    let defaults = list(old.defaults, "Env");
+    // Podman has its own order, and shows the variables that it makes itself.
+    let own = if old.is_podmans() {
         let hostname = format!("HOSTNAME={}", text(old.config, "Hostname"));
-        entries.retain(|entry| *entry != "container=podman" && *entry != hostname.as_str());
-    }
-    (!entries.is_empty()).then_some(env)
+        let mut own = without(entries, defaults);
+        own.retain(|entry| *entry != "container=podman" && *entry != hostname.as_str());
+        own
+    } else {
+        match given_before_defaults(entries, defaults) {
+            Some(given) => given.to_vec(),
+            None => without(entries, defaults),
+        }
+    };
+    (!own.is_empty()).then(|| own.into())
+}
+
+/// The entries that the user gave, known by their place: the engine appends to
+/// them those of the image's that they don't override. So an entry which only
+/// happens to equal the old image's default stays as well.
+///
+/// `None` if nothing was appended. Then a tool has written the whole environment
+/// down, the image's included, as many do that edit or recreate containers.
+fn given_before_defaults<'a>(entries: &'a [Value], defaults: &[Value]) -> Option<&'a [Value]> {
+    let first = entries.len().saturating_sub(defaults.len());
+    (first..entries.len()).map(|at| entries.split_at(at)).find_map(|(given, appended)| {
+        let names: HashSet<&str> = given.iter().map(name_of).collect();
+        let inherited = defaults.iter().filter(|default| !names.contains(name_of(default)));
+        appended.iter().eq(inherited).then_some(given)
+    })
+}
+
+fn without(entries: &[Value], defaults: &[Value]) -> Vec<Value> {
+    entries.iter().filter(|entry| !defaults.contains(entry)).cloned().collect()
 }
 
 pub(super) fn labels(old: &Old<'_>, at: At<'_>) -> Option<Value> {
@@ -88,26 +115,22 @@ fn command(old: &Old<'_>) -> Command {
         }
     };
 
-    if entrypoint != default_entrypoint {
-        if !entrypoint.is_empty() {
-            return Command { entrypoint: own_entrypoint, cmd: own_cmd };
-        }
-        // `entrypoint: []` is stored as such and still inherits a command, while
-        // `--entrypoint ""` is stored as null and doesn't.
-        if is_empty_list(old.config) {
-            let cmd = if cmd == default_cmd { None } else { own_cmd };
-            return Command { entrypoint: own_entrypoint, cmd };
-        }
-        return Command { entrypoint: no_entrypoint(), cmd: own_cmd };
+    // `entrypoint: []` is stored as such and still inherits a command, while
+    // `--entrypoint ""` is stored as null and doesn't.
+    if is_empty_list(old.config) && !is_empty_list(old.defaults) {
+        let inherited = cmd == default_cmd;
+        return Command { entrypoint: own_entrypoint, cmd: own_cmd.filter(|_| !inherited) };
     }
-    if cmd == default_cmd {
-        Command::default()
-    } else if cmd.is_empty() {
+    match (entrypoint == default_entrypoint, cmd == default_cmd) {
+        (true, true) => Command::default(),
+        (true, false) if !cmd.is_empty() => Command { entrypoint: None, cmd: own_cmd },
         // The image has a command and it is not here: an entrypoint was given
         // that happens to equal the image's.
-        Command { entrypoint: own_entrypoint, cmd: None }
-    } else {
-        Command { entrypoint: None, cmd: own_cmd }
+        (true, false) => Command { entrypoint: own_entrypoint, cmd: None },
+        (false, _) if entrypoint.is_empty() => {
+            Command { entrypoint: no_entrypoint(), cmd: own_cmd }
+        }
+        (false, _) => Command { entrypoint: own_entrypoint, cmd: own_cmd },
     }
 }
 

@@ -199,6 +199,7 @@ fn published(
     let mut differences = Vec::new();
     for port in ports {
         let was_live = !list(live, port).is_empty();
+        let was_exposed = object(part(old, "Config"), "ExposedPorts").contains_key(port);
         let (old, new, because) = match (asked.get(port), bindings.get(port)) {
             (before, Some(after)) if before != Some(after) => {
                 let before = before.filter(|before| !is_empty(before));
@@ -211,7 +212,7 @@ fn published(
             (None, None) if all && was_live && !exposed.contains_key(port) => {
                 (live.get(port).map(ports_in_words), None, Because::Image)
             }
-            (None, None) if all && !was_live && exposed.contains_key(port) => {
+            (None, None) if all && !was_exposed && exposed.contains_key(port) => {
                 (None, free(), Because::Image)
             }
             _ => continue,
@@ -227,13 +228,23 @@ fn volumes(
     create: &Map<String, Value>,
     config: &Map<String, Value>,
 ) -> Vec<Difference> {
-    let named = old["HostConfig"]["Mounts"].as_array().map_or(&[][..], Vec::as_slice);
+    let old_host_config = part(old, "HostConfig");
+    let named = list(old_host_config, "Mounts");
     let mounts = list(object(create, "HostConfig"), "Mounts");
     let points = old["Mounts"].as_array().map_or(&[][..], Vec::as_slice);
+    let borrowed = |target: &Value| {
+        let own = object(part(old, "Config"), "Volumes").keys();
+        !list(old_host_config, "VolumesFrom").is_empty()
+            && !own.into_iter().any(|path| target == path)
+    };
+    let was = |mount: &Value| match borrowed(&mount["Target"]) {
+        true => "another container's",
+        false => "anonymous",
+    };
 
     let pinned = mounts.iter().filter(|mount| !named.contains(mount)).map(|mount| Difference {
         field: format!("Volume {}", in_words(&mount["Target"])),
-        old: Some("anonymous".to_owned()),
+        old: Some(was(mount).to_owned()),
         new: Some(in_words(&mount["Source"])),
         because: Because::Pinned,
     });

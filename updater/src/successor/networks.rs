@@ -86,7 +86,7 @@ pub(super) fn mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
         return old.config.get("MacAddress").filter(|address| !is_empty(address)).cloned();
     }
     let settings = object(networks(old), at.network);
-    was_requested(settings, old.inputs.api).then(|| at.value.clone())
+    was_requested(old, settings).then(|| at.value.clone())
 }
 
 pub(super) fn legacy_mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
@@ -94,14 +94,15 @@ pub(super) fn legacy_mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     wanted.then(|| at.value.clone())
 }
 
-/// Whether no engine would have generated this address: until 27 they made it of
-/// the IPv4 address, since 28 it is random, but always a locally administered one.
-fn was_requested(settings: &Map<String, Value>, api: ApiVersion) -> bool {
+/// Whether no engine would have generated this address: Docker until 27
+/// made it of the IPv4 address; since then, as with Podman, it is random, but
+/// always a locally administered one.
+fn was_requested(old: &Old<'_>, settings: &Map<String, Value>) -> bool {
     let address = text(settings, "MacAddress").to_lowercase();
     let Some(Ok(first)) = address.get(..2).map(|octet| u8::from_str_radix(octet, 16)) else {
         return false;
     };
-    if api >= ApiVersion::RANDOM_MAC {
+    if old.inputs.api >= ApiVersion::RANDOM_MAC || old.is_podmans() {
         return first & 0x02 == 0;
     }
     let Ok(ip) = text(settings, "IPAddress").parse::<Ipv4Addr>() else {

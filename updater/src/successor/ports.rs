@@ -144,13 +144,11 @@ pub(super) fn in_words(binding: &Value) -> String {
     let Some(binding) = binding.as_object() else {
         return "a free port".to_owned();
     };
-    let port = match text(binding, "HostPort") {
-        "" | "0" => "a free port",
-        port => port,
-    };
-    match text(binding, "HostIp") {
-        "" => port.to_owned(),
-        ip if ip.contains(':') => format!("[{ip}]:{port}"),
-        ip => format!("{ip}:{port}"),
+    match (text(binding, "HostIp"), text(binding, "HostPort")) {
+        ("", "" | "0") => "a free port".to_owned(),
+        (ip, "" | "0") => format!("a free port on {ip}"),
+        ("", port) => port.to_owned(),
+        (ip, port) if ip.contains(':') => format!("[{ip}]:{port}"),
+        (ip, port) => format!("{ip}:{port}"),
     }
 }

@@ -64,7 +64,7 @@ pub const TOP_LEVEL: &[Row] = &[
 pub const CONFIG: &[Row] = &[
     row(&["Image"], Derive(config::image), "the new image, as the user calls it"),
     row(&["User", "WorkingDir", "StopSignal"], SubtractImageDefault, "the engine merges an image's in where none is given"),
-    row(&["Env"], Derive(config::env), "minus the old image's, entry by entry; the engine merges by name"),
+    row(&["Env"], Derive(config::env), "what stands before the image's entries; the engine appends those by name"),
     row(&["Healthcheck"], SubtractImageDefault, "the engine merges field by field, 0 inherits; `NONE` differs from any image's"),
     row(&["Entrypoint"], Derive(config::entrypoint), "inherited only if Cmd is too; `[\"\"]` keeps none"),
     row(&["Cmd"], Derive(config::cmd), "inherited only where no entrypoint is given"),

@@ -16,7 +16,8 @@ pub(super) fn binds(_: &Old<'_>, at: At<'_>) -> Option<Value> {
 pub(super) fn mounts(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     let mut mounts = at.value.as_array().cloned().unwrap_or_default();
     for mount in &mut mounts {
-        let nameless = mount["Type"] == "volume" && mount["Source"].as_str().unwrap_or("") == "";
+        let nameless =
+            mount["Type"] == "volume" && mount["Source"].as_str().is_none_or(str::is_empty);
         let target = clean(mount["Target"].as_str().unwrap_or_default()).to_owned();
         if let Some(point) = points(old).find(|point| nameless && destination(point) == target) {
             mount["Source"] = text(point, "Name").into();

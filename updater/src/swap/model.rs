@@ -69,7 +69,7 @@ enum Proof {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Box_ {
+struct Simulated {
     name: String,
     running: bool,
     policy: &'static str,
@@ -84,7 +84,7 @@ struct World {
     fate: Fate,
     policy: &'static str,
     ran: bool,
-    members: Vec<(Option<Box_>, Option<Box_>)>,
+    members: Vec<(Option<Simulated>, Option<Simulated>)>,
     /// Somebody removed an old container before its time.
     bereaved: bool,
     /// The helper was told no; it forgets that when it dies.
@@ -95,7 +95,7 @@ struct World {
 
 impl World {
     fn fresh(fate: Fate, policy: &'static str, ran: bool, size: usize) -> World {
-        let old = |n: usize| Box_ {
+        let old = |n: usize| Simulated {
             name: name(n),
             running: ran,
             policy,
@@ -152,7 +152,7 @@ impl World {
     }
 
     fn facts(&self) -> Facts {
-        let container = |kind: &str, n: usize, b: &Box_, image: &str| Container {
+        let container = |kind: &str, n: usize, b: &Simulated, image: &str| Container {
             id: format!("{kind}{n}"),
             name: b.name.clone(),
             running: b.running,
@@ -164,22 +164,23 @@ impl World {
             networks: Vec::new(),
         };
         let new_image = if self.fate == Fate::WrongImage { "v0" } else { "v2" };
-        let member = |(n, (old, new)): (usize, &(Option<Box_>, Option<Box_>))| MemberFacts {
-            old: old.as_ref().map(|b| container("old", n, b, "v1")),
-            new: new.as_ref().map(|b| container("new", n, b, new_image)),
-            gate: match (new, self.fate) {
-                (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
-                    Verdict::Failed("unhealthy".into())
-                }
-                (Some(_), _) => match self.proof[n] {
-                    Proof::None => Verdict::Pending,
-                    Proof::Answers => Verdict::Answers,
-                    Proof::Steady => Verdict::Passed,
+        let member =
+            |(n, (old, new)): (usize, &(Option<Simulated>, Option<Simulated>))| MemberFacts {
+                old: old.as_ref().map(|b| container("old", n, b, "v1")),
+                new: new.as_ref().map(|b| container("new", n, b, new_image)),
+                gate: match (new, self.fate) {
+                    (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
+                        Verdict::Failed("unhealthy".into())
+                    }
+                    (Some(_), _) => match self.proof[n] {
+                        Proof::None => Verdict::Pending,
+                        Proof::Answers => Verdict::Answers,
+                        Proof::Steady => Verdict::Passed,
+                    },
+                    _ => Verdict::Pending,
                 },
-                _ => Verdict::Pending,
-            },
-            old_answers: self.answers[n],
-        };
+                old_answers: self.answers[n],
+            };
         Facts {
             members: self.members.iter().enumerate().map(member).collect(),
             refusal: self.refused.then(|| "no".to_owned()),
@@ -198,7 +199,7 @@ impl World {
                     _ => {
                         let name = format!("{}.next", name(*member));
                         world.assert_free(&name);
-                        world.members[*member].1 = Some(Box_ {
+                        world.members[*member].1 = Some(Simulated {
                             name,
                             running: false,
                             policy: "no",
@@ -325,7 +326,7 @@ impl World {
         world
     }
 
-    fn find(&mut self, id: &str) -> &mut Box_ {
+    fn find(&mut self, id: &str) -> &mut Simulated {
         let n: usize = id[3..].parse().expect("an index");
         let (old, new) = &mut self.members[n];
         let slot = if id.starts_with("old") { old } else { new };
@@ -418,7 +419,7 @@ impl World {
         }
         for (n, (old, new)) in end.members.iter().enumerate() {
             let name = name(n);
-            let holders: Vec<&Box_> =
+            let holders: Vec<&Simulated> =
                 [old, new].into_iter().flatten().filter(|b| b.name == name).collect();
             assert_eq!(holders.len(), 1, "one version has the name: {end:?} from {self:?}");
             let app = holders[0];
@@ -535,11 +536,11 @@ fn an_app_that_was_stopped_is_updated_and_left_stopped() {
     assert_eq!((new.running, new.started), (false, NEVER));
 }
 
-fn comes_back(b: &Box_, killed: bool) -> bool {
+fn comes_back(b: &Simulated, killed: bool) -> bool {
     match b.policy {
         _ if b.started == NEVER => false,
         "always" => true,
-        "unless-stopped" => !b.stopped_by_hand && !(killed && b.running),
+        "unless-stopped" => !(b.stopped_by_hand || killed && b.running),
         "on-failure" => b.running && !killed,
         _ => false,
     }

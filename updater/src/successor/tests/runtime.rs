@@ -1,0 +1,85 @@
+//! E: resources, rights and how the container is run and stopped.
+
+use serde_json::json;
+
+use super::super::foreign_platform;
+use super::{map, recorded};
+
+#[test]
+fn resources_and_rights_are_the_same() {
+    const DERIVED: [&str; 3] = ["Mounts", "RestartPolicy", "AutoRemove"];
+    const DROPPED: [&str; 3] = ["ContainerIDFile", "KernelMemory", "KernelMemoryTCP"];
+    for case in recorded("res") {
+        let create = case.create();
+        let asked = map(&create["HostConfig"]);
+        for (field, value) in map(&case.old["HostConfig"]) {
+            if DROPPED.contains(&field.as_str()) {
+                assert!(!asked.contains_key(field), "{field} on {}", case.engine);
+            } else if !DERIVED.contains(&field.as_str()) {
+                let null = value.is_null() && !asked.contains_key(field);
+                assert!(null || asked.get(field) == Some(value), "{field} on {}", case.engine);
+            }
+        }
+        assert_eq!(create["Tty"], true);
+        assert_eq!(create["OpenStdin"], true);
+        // So that the comparison is worth something.
+        assert_eq!(asked["GroupAdd"], json!(["999"]));
+        assert_eq!(asked["Init"], true);
+        assert_eq!(asked["Sysctls"], json!({ "net.core.somaxconn": "77" }));
+    }
+}
+
+#[test]
+fn stop_signal_and_stop_timeout_are_kept() {
+    for case in recorded("user") {
+        assert_eq!(case.create()["StopSignal"], "SIGHUP", "{}", case.engine);
+        assert_eq!(case.create()["StopTimeout"], 3);
+    }
+}
+
+#[test]
+fn the_new_container_is_not_armed_and_does_not_remove_itself() {
+    for mut case in recorded("res") {
+        case.old["HostConfig"]["AutoRemove"] = true.into();
+        let create = case.create();
+        let unarmed = json!({ "Name": "no", "MaximumRetryCount": 0 });
+        assert_eq!(create["HostConfig"]["RestartPolicy"], unarmed, "{}", case.engine);
+        assert_eq!(create["HostConfig"]["AutoRemove"], false);
+    }
+}
+
+#[test]
+fn what_podman_reports_is_put_so_that_it_accepts_it() {
+    for mut case in recorded("usersame") {
+        let id = case.old["Id"].as_str().expect("an id")[..12].to_owned();
+        let env =
+            [&format!("HOSTNAME={id}"), "PATH=/opt/app-1/bin:/bin", "container=podman", "MINE=1"];
+        case.old["Config"]["Env"] = json!(env);
+        let host_config = &mut case.old["HostConfig"];
+        host_config["Ulimits"] = json!([{ "Name": "RLIMIT_NOFILE", "Soft": 1, "Hard": 2 }]);
+        host_config["PidMode"] = "private".into();
+        host_config["Devices"] = json!([{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "" }]);
+        host_config["MemorySwappiness"] = json!(-1);
+        let create = case.create();
+        assert_eq!(create["Env"], json!(["MINE=1"]));
+        let asked = map(&create["HostConfig"]);
+        assert_eq!(asked["Ulimits"], json!([{ "Name": "nofile", "Soft": 1, "Hard": 2 }]));
+        assert_eq!(asked["Devices"][0]["CgroupPermissions"], "rwm");
+        assert!(!asked.contains_key("PidMode") && !asked.contains_key("MemorySwappiness"));
+    }
+}
+
+#[test]
+fn a_container_for_another_machine_stays_one() {
+    for mut case in recorded("user") {
+        assert_eq!(case.successor().platform, None, "{}", case.engine);
+        let image = case.old_image.as_mut().expect("recorded");
+        image["Architecture"] = "arm".into();
+        image["Variant"] = "v7".into();
+        assert_eq!(case.successor().platform.as_deref(), Some("linux/arm/v7"));
+        case.old["ImageManifestDescriptor"] =
+            json!({ "platform": { "os": "linux", "architecture": "arm64" } });
+        let platform = foreign_platform(&case.old, case.old_image.as_ref(), "linux/amd64");
+        assert_eq!(platform.as_deref(), Some("linux/arm64"));
+    }
+}
