@@ -5,4 +5,5 @@ pub mod fake;
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod wire;
 pub mod world;

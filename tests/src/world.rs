@@ -308,6 +308,47 @@ impl Running {
         self.wait_for(&format!("event {name}"), |e| e["event"] == name)
     }
 
+    /// Waits for an event that `wanted` recognises; `false` if the program ends
+    /// without one.
+    pub fn saw(&mut self, wanted: impl Fn(&Value) -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                    self.seen.push(event.clone());
+                    if wanted(&event) {
+                        return true;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("neither the event nor the end; seen so far: {:#?}", self.seen)
+                }
+            }
+        }
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end, at most for `limit`.
+    pub fn finish_within(mut self, limit: Duration) -> Done {
+        let end = Instant::now() + limit;
+        while self.runs() {
+            if Instant::now() > end {
+                self.kill();
+                let done = self.finish();
+                panic!("still running after {limit:?}; {:#?}\n{}", done.events, done.stderr);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.finish()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Done {
         let status = self.child.wait().expect("it ends");

@@ -79,6 +79,14 @@ impl Engine {
         self.wire.endpoint()
     }
 
+    /// Whether the socket's file has been deleted under us. In a container a mount
+    /// keeps it, but no engine will ever listen there again.
+    pub fn socket_is_deleted(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let socket = self.endpoint().socket().and_then(|path| std::fs::metadata(path).ok());
+        socket.is_some_and(|socket| socket.nlink() == 0)
+    }
+
     /// What the engine says of itself: `GET /info`.
     pub async fn info(&self) -> Result<Value, EngineError> {
         self.json(Request::get("/info")).await

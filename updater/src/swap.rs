@@ -22,7 +22,7 @@ pub use view::View;
 
 use serde_json::{Value, json};
 
-use facts::{Container, Verdict};
+use facts::Verdict;
 
 /// One row of the table. It makes one engine call in either direction, so a
 /// crash is before it or after it, never inside.
@@ -159,7 +159,7 @@ pub const STEPS: &[Step] = &[
         key: "start-new",
         order: Order::AsStarted,
         page: true,
-        done: |v| !v.runs() || v.new_gone_or(Container::was_started),
+        done: |v| !v.runs() || v.new_gone_or(|new| new.was_started() && !v.is_left_down()),
         act: |v| Call::Start { id: v.new_id() },
         undone: |v| v.new_gone_or(|new| !new.running),
         undo: |v| Call::Stop { id: v.new_id() },

@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,10 @@ use crate::swap::observe::observe;
 const SOCKET: &str = "/var/run/docker.sock";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
+/// How often a start is repeated whose answer was lost, and after what pause each:
+/// long enough for an engine that is just being restarted.
+const START_TRIES: u32 = 60;
+const START_PAUSE: Duration = Duration::from_millis(250);
 /// CAP_SYS_RESOURCE in the kernel's bit mask.
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
@@ -59,7 +64,7 @@ pub(super) async fn start(
     };
     let mut body = create_body(engine, &plan, &image, here, options);
     let name = plan.helper_name();
-    let created = match engine.create(&name, None, &body).await {
+    let created = match create(engine, &name, &body).await {
         Err(error) if error.status() == Some(404) => {
             // A published image that isn't here yet; or an update that has just ended
             // has cleared our own away.
@@ -67,7 +72,7 @@ pub(super) async fn start(
                 Some(image) => fetch(engine, image, &app).await?,
                 None => drop(own_image(engine, &app).await?),
             }
-            engine.create(&name, None, &body).await
+            create(engine, &name, &body).await
         }
         created => created,
     };
@@ -90,7 +95,7 @@ pub(super) async fn start(
         let _ = engine.remove(&id).await;
         return Err(LaunchError::ChangedMeanwhile { app });
     }
-    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
+    let Err(error) = start_created(engine, &id).await else { return Ok((plan, id)) };
     engine.remove(&id).await.map_err(LaunchError::engine)?;
     let again = |error| {
         failed(
@@ -104,12 +109,48 @@ pub(super) async fn start(
         return Err(again(error));
     }
     body["HostConfig"]["OomScoreAdj"] = 0.into();
-    let id = engine.create(&name, None, &body).await.map_err(again)?;
-    if let Err(error) = engine.start(&id).await {
+    let id = create(engine, &name, &body).await.map_err(again)?;
+    if let Err(error) = start_created(engine, &id).await {
         let _ = engine.remove(&id).await;
         return Err(again(error));
     }
     Ok((plan, id))
+}
+
+/// Creates the helper. A create whose answer was lost may have happened: then its
+/// name leads to a container with this very plan.
+async fn create(engine: &Engine, name: &str, body: &Value) -> Result<String, EngineError> {
+    let lost = match engine.create(name, None, body).await {
+        Err(error) if !error.is_refusal() => error,
+        done => return done,
+    };
+    let is_ours =
+        |found: &Value| found["Config"]["Labels"][labels::PLAN] == body["Labels"][labels::PLAN];
+    match engine.container(name).await {
+        Ok(Some(found)) if is_ours(&found) => Ok(super::text(&found, "/Id").to_owned()),
+        Ok(_) => engine.create(name, None, body).await,
+        Err(_) => Err(lost),
+    }
+}
+
+/// Starts the helper. A start whose answer was lost is repeated, since to say that
+/// nothing was touched while the helper runs would be the worst answer of all.
+async fn start_created(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let mut done = engine.start(id).await;
+    for _ in 0..START_TRIES {
+        match done {
+            Err(error) if !error.is_refusal() => {
+                tokio::time::sleep(START_PAUSE).await;
+                done = match engine.start(id).await {
+                    // It was started, has done its work and is gone.
+                    Err(error) if error.status() == Some(404) => Ok(()),
+                    again => again,
+                };
+            }
+            known => return known,
+        }
+    }
+    done
 }
 
 /// Fetches a published helper image.

@@ -12,13 +12,7 @@ pub fn next(plan: &Plan, facts: &Facts) -> Next {
         return refused("the plan names no container");
     };
     if lead.committed {
-        return match lead.new {
-            Some(_) => forward(&views),
-            None => needs_a_person(format!(
-                "the old and the new container of `{}` are both gone\nhint: create it anew; its volumes are untouched",
-                plan.app
-            )),
-        };
+        return committed(plan, facts, lead, &views);
     }
     if is_condemned(lead, &views) {
         return back(&views);
@@ -64,12 +58,44 @@ pub fn shows_page(plan: &Plan, facts: &Facts, next: &Next) -> Option<bool> {
     }
 }
 
+/// There is no way back any more. Ours is the removal of an old container whose
+/// successor has proved itself; but anybody can remove one.
+fn committed(plan: &Plan, facts: &Facts, lead: &View, views: &[View]) -> Next {
+    let app = &plan.app;
+    let Some(new) = lead.new else {
+        return needs_a_person(format!(
+            "the old and the new container of `{app}` are both gone\nhint: create it anew; its volumes are untouched"
+        ));
+    };
+    let reason = match new.name == lead.plan.failed_name() {
+        true => Some("it had been given up".to_owned()),
+        // What has proved itself may do as it likes, unless we are refused.
+        false if views.iter().all(View::is_accepted) => facts.refusal.clone(),
+        false => facts.doom(plan),
+    };
+    match (forward(views), reason) {
+        (Next::Do { .. }, Some(reason)) => needs_a_person(format!(
+            "the old container of `{app}` is gone, and the new one is no good: {reason}\nhint: it is `{}`, mend it or create the app anew; its volumes are untouched",
+            new.name
+        )),
+        (decided, _) => decided,
+    }
+}
+
 fn forward(views: &[View]) -> Next {
     first_open(Direction::Forward, views).unwrap_or(Next::Finish(Outcome::Updated))
 }
 
 fn back(views: &[View]) -> Next {
-    first_open(Direction::Back, views).unwrap_or(Next::Finish(Outcome::RolledBack))
+    first_open(Direction::Back, views).unwrap_or_else(|| {
+        match views.iter().find(|view| view.old.is_none()) {
+            None => Next::Finish(Outcome::RolledBack),
+            Some(view) => needs_a_person(format!(
+                "the old container of `{}` is gone, so only the others are back\nhint: create it anew; its volumes are untouched",
+                view.plan.name
+            )),
+        }
+    })
 }
 
 /// The first call that is still to be made in this direction: phase by phase,
@@ -101,11 +127,12 @@ fn first_open(direction: Direction, views: &[View]) -> Option<Next> {
 }
 
 /// The new version has been given up: its lead carries the verdict in its name.
-/// A new container that vanished after the old one was touched counts as well.
+/// A new container that vanished after the old one was touched counts as well, also
+/// once that is back: what was taken away is not to be tried again and again.
 fn is_condemned(lead: &View, views: &[View]) -> bool {
     match lead.new {
         Some(new) => new.name == lead.plan.failed_name(),
-        None => views.iter().any(View::old_is_displaced),
+        None => views.iter().any(|view| view.old_is_displaced() || view.old_was_restarted()),
     }
 }
 

@@ -29,6 +29,9 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
 const SOCKET_PATIENCE: Duration = Duration::from_secs(20);
+/// The same where the socket's file is known to be deleted. Still a moment: while
+/// the engine is only being restarted, the page has to stay.
+const DELETED_SOCKET_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Carries one plan out.
 pub struct Runner<'a> {
@@ -122,7 +125,11 @@ impl<'a> Runner<'a> {
                 Ok(observed) => observed,
                 Err(error) => {
                     let away = away_since.get_or_insert_with(Instant::now).elapsed();
-                    if away > SOCKET_PATIENCE {
+                    let patience = match self.engine.socket_is_deleted() {
+                        true => DELETED_SOCKET_PATIENCE,
+                        false => SOCKET_PATIENCE,
+                    };
+                    if away > patience {
                         return Err(EngineLost(away, error));
                     }
                     debug!(%error, "cannot look at the engine");

@@ -51,10 +51,25 @@ impl View<'_> {
         self.committed && self.new_is_armed() || self.old.is_none() && self.new.is_none()
     }
 
+    /// An engine that is killed leaves what ran under `unless-stopped` down when it
+    /// comes back. Past the commit nothing but the start is missing then; before it,
+    /// the old version is the safer way.
+    pub(super) fn is_left_down(&self) -> bool {
+        let down = |new: &Container| !new.running && new.policy["Name"] == "unless-stopped";
+        self.committed && self.new.is_some_and(down)
+    }
+
     pub(super) fn missing_network(&self) -> Option<String> {
         let new = self.new?;
         let missing = self.plan.connect.iter().find(|c| !new.networks.contains(&c.network))?;
         Some(missing.network.clone())
+    }
+
+    /// Whether the old container runs, but not since before the update: somebody, and
+    /// most likely we on the way back, has started it again.
+    pub(super) fn old_was_restarted(&self) -> bool {
+        let restarted = |old: &Container| old.started_at != self.plan.old.started_at;
+        self.runs() && self.old.is_some_and(restarted)
     }
 
     /// Whether anything about the old container is no longer as it was found.
