@@ -4,6 +4,7 @@
 
 mod commands;
 mod crashes;
+mod image;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,12 @@ pub(crate) struct Case {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
-    let cases: Vec<Case> =
-        visitors::cases().into_iter().chain(commands::cases()).chain(crashes::cases()).collect();
+    let cases: Vec<Case> = visitors::cases()
+        .into_iter()
+        .chain(commands::cases())
+        .chain(crashes::cases())
+        .chain(image::cases())
+        .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)
     {

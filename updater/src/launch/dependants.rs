@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{LaunchError, preflight, text};
+use super::{LaunchError, leftovers, preflight, text};
 use crate::engine::Engine;
 use crate::plan::Member;
 
@@ -16,7 +16,8 @@ pub(super) async fn find(engine: &Engine, app: &Value) -> Result<Vec<Value>, Lau
         if id == text(app, "/Id") {
             continue;
         }
-        others.extend(engine.container(id).await.map_err(LaunchError::engine)?);
+        let other = engine.container(id).await.map_err(LaunchError::engine)?;
+        others.extend(other.filter(|other| !leftovers::is_set_aside(other)));
     }
     let mut found = vec![app.clone()];
     loop {

@@ -105,7 +105,10 @@ pub(super) async fn start(
     }
     body["HostConfig"]["OomScoreAdj"] = 0.into();
     let id = engine.create(&name, None, &body).await.map_err(again)?;
-    engine.start(&id).await.map_err(again)?;
+    if let Err(error) = engine.start(&id).await {
+        let _ = engine.remove(&id).await;
+        return Err(again(error));
+    }
     Ok((plan, id))
 }
 

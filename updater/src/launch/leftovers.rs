@@ -62,6 +62,14 @@ pub(super) async fn find(
     Ok(ours)
 }
 
+/// Whether this is what an earlier update of ours has set aside: its ties to others
+/// don't count.
+pub(super) fn is_set_aside(container: &Value) -> bool {
+    let name = text(container, "/Name");
+    container["Config"]["Labels"][labels::UPDATE].is_string()
+        && (name.ends_with(".failed") || name.ends_with(".next"))
+}
+
 /// Whether an update of `app` that nobody works on has taken its name away.
 pub(super) async fn name_is_owed(engine: &Engine, app: &str) -> Result<bool, LaunchError> {
     for suffix in ["next", "failed"] {

@@ -39,13 +39,13 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
         let Some(port) = key.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else {
             continue;
         };
-        let asked = bindings.and_then(|b| b[key].as_array()).filter(|list| !list.is_empty());
+        let asked = bindings.and_then(|b| b.get(key)?.as_array()).filter(|list| !list.is_empty());
         let fixed = asked.is_some_and(|list| {
             list.iter().all(|b| !matches!(b["HostPort"].as_str(), None | Some("" | "0")))
         });
         let source = match fixed {
             true => asked,
-            false => live.and_then(|live| live[key].as_array()),
+            false => live.and_then(|live| live.get(key)?.as_array()),
         };
         for binding in source.into_iter().flatten() {
             let host = HostAddress::from_host_ip(binding["HostIp"].as_str().unwrap_or_default());
@@ -218,6 +218,7 @@ mod tests {
                 "443/tcp": [{ "HostIp": "", "HostPort": "" }],
             }},
             "NetworkSettings": { "Ports": {
+                "9000/tcp": null,
                 "443/tcp": [
                     { "HostIp": "0.0.0.0", "HostPort": "32768" },
                     { "HostIp": "::", "HostPort": "32768" },

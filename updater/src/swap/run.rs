@@ -22,6 +22,9 @@ use crate::progress::Progress;
 const SERVER_ERRORS: u32 = 3;
 /// Tries of a step on the way back, or behind the commit, before a person is called.
 const PATIENCE: u32 = 40;
+/// How long a container may take to answer those who came before the page did,
+/// ahead of its stop signal. The app is away for that long in the worst case.
+const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 /// For how long the engine may be away before the socket itself is suspected:
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
@@ -241,11 +244,12 @@ impl<'a> Runner<'a> {
             }
             Call::SetPolicy { id, policy } => self.engine.set_policy(id, policy).await,
             Call::Stop { id } => {
+                self.switch.settle(SETTLE_LIMIT).await;
                 self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
             }
             Call::Start { id } => {
                 self.switch.make_way().await;
-                self.check_ports()?;
+                self.check_ports(member)?;
                 self.engine.start(id).await
             }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
@@ -256,8 +260,9 @@ impl<'a> Runner<'a> {
 
     /// A start that fails on a busy port costs the container its network on
     /// engine 29, so the port is tried before.
-    fn check_ports(&self) -> Result<(), EngineError> {
-        for published in &self.plan.handover.published {
+    fn check_ports(&self, member: usize) -> Result<(), EngineError> {
+        let published = &self.plan.handover.published;
+        for published in published.iter().filter(|port| port.member == member) {
             port_is_free(published)
                 .map_err(|busy| EngineError::Reply { status: 409, message: busy.to_string() })?;
         }
@@ -266,7 +271,10 @@ impl<'a> Runner<'a> {
 
     /// Looks at the new container; says whether it is through this step.
     async fn watch_new(&mut self, member: usize, observed: &Observed) -> bool {
-        let Some(new) = &observed.new[member] else { return false };
+        let Some(new) = &observed.new[member] else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return false;
+        };
         let gate = &mut self.gates[member];
         let verdict = gate.look(self.engine, new).await;
         let before = std::mem::replace(&mut self.seen.verdicts[member], verdict.clone());
@@ -279,7 +287,10 @@ impl<'a> Runner<'a> {
 
     /// Looks at the restored old container; says whether it answers.
     async fn watch_old(&mut self, member: usize, observed: &Observed) -> bool {
-        let Some(old) = &observed.old[member] else { return false };
+        let Some(old) = &observed.old[member] else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return false;
+        };
         // Old is the way back. If it doesn't answer it is still better than the page.
         let limit = Duration::from_secs(self.plan.gate.timeout_seconds);
         let waited = self.seen.doing.as_ref().map_or(limit, |(_, begun)| begun.elapsed());
@@ -332,7 +343,8 @@ impl<'a> Runner<'a> {
         *tries += 1;
         let tries = *tries;
         debug!(what, tries, %error, "failed");
-        if tries > 1 {
+        // Told now and then: the patient would fill the log.
+        if tries > 1 && tries.is_power_of_two() {
             self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
         }
         tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;

@@ -45,9 +45,10 @@ impl View<'_> {
         self.new_gone_or(|new| new.policy_is(&self.plan.old.policy))
     }
 
-    /// Past the commit an armed new container needs no proof any more.
+    /// Past the commit an armed new container needs no proof any more, and one that a
+    /// person has removed together with its predecessor can't give any.
     pub(super) fn is_accepted(&self) -> bool {
-        self.committed && self.new_is_armed()
+        self.committed && self.new_is_armed() || self.old.is_none() && self.new.is_none()
     }
 
     pub(super) fn missing_network(&self) -> Option<String> {
