@@ -1,8 +1,10 @@
 //! Servers that aren't what they seem: an engine too old, no engine at all, a gate in
 //! front of a registry.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +61,7 @@ impl Gatekeeper {
                     let shut = open.0.lock().expect("nobody panics with it");
                     drop(open.1.wait_while(shut, |open| !*open).expect("nobody panics with it"));
                     // Whoever hangs up is gone, and the other side learns it.
-                    let _ = join(&client, &server);
+                    let _ = TcpStream::connect(server).and_then(|server| join(&client, &server));
                 });
             }
         });
@@ -83,14 +85,35 @@ impl Gatekeeper {
     }
 }
 
-fn join(client: &TcpStream, server: &str) -> std::io::Result<()> {
-    let server = TcpStream::connect(server)?;
-    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+/// Listens in this thread's network for a server that only has a socket file; says where.
+pub fn tcp_in_front_of(socket: &Path) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let socket = socket.to_owned();
     thread::spawn(move || {
-        let _ = std::io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Write);
+        for client in listener.incoming().map_while(Result::ok) {
+            let socket = socket.clone();
+            thread::spawn(move || {
+                let _ = UnixStream::connect(socket).and_then(|server| join(&client, &server));
+            });
+        }
     });
-    let (mut server, mut client) = (server, client);
-    std::io::copy(&mut server, &mut client)?;
+    address
+}
+
+/// Copies in both directions, until the server has said everything.
+fn join<S>(client: &TcpStream, server: &S) -> std::io::Result<()>
+where
+    S: AsFd,
+{
+    let both =
+        |end: &dyn AsFd| Ok::<_, std::io::Error>(File::from(end.as_fd().try_clone_to_owned()?));
+    let (mut from_client, mut to_client) = (both(client)?, both(client)?);
+    let (mut from_server, mut to_server) = (both(server)?, both(server)?);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = rustix::net::shutdown(&to_server, rustix::net::Shutdown::Write);
+    });
+    std::io::copy(&mut from_server, &mut to_client)?;
     client.shutdown(Shutdown::Both)
 }

@@ -351,7 +351,18 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(mut self) -> Done {
-        let status = self.child.wait().expect("it ends");
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child of ours") {
+                break status;
+            }
+            if begun.elapsed() > 2 * PATIENCE {
+                self.kill();
+                let seen: Vec<String> = self.lines.iter().collect();
+                panic!("it doesn't end; seen so far: {:#?}\n{}", self.seen, seen.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
         let rest = self.lines.iter().filter_map(|line| serde_json::from_str(&line).ok());
         self.seen.extend(rest);
         Done {

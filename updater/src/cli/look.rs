@@ -52,6 +52,9 @@ pub(super) async fn status(
     }
     // The newest first: ids sort by time.
     found.sort_by(|a, b| b.update.cmp(&a.update));
+    // A version that serves still tells how it came in; what was tried since is news.
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|status| seen.insert(status.app.clone()));
     if let Some(name) = name {
         found.retain(|status| status.app == name);
         if found.is_empty() && engine.container(name).await?.is_none() {
@@ -117,7 +120,7 @@ async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> 
         Followed::Ended(Outcome::RolledBack) => "rolled-back",
         Followed::Ended(Outcome::Refused { .. }) => "refused",
         Followed::Ended(Outcome::NeedsAPerson { .. }) => "needs-a-person",
-        Followed::HelperGone | Followed::HelperStopped => "interrupted",
+        Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => "interrupted",
     };
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
     Ok(AppStatus { hint, ..base(plan, state) })

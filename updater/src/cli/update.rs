@@ -169,7 +169,7 @@ pub(super) async fn rollback(
         };
     }
     let Some(container) = engine.container(&app).await? else {
-        return Err(CliError::NothingToRollBack { app, why: "there is no such container".into() });
+        return Err(CliError::NoSuchContainer(app));
     };
     let Some(record) = record_of(&container["Config"]["Labels"]) else {
         return Err(CliError::NothingToRollBack {
@@ -270,12 +270,18 @@ async fn end_of(
         output.say(&format!("`changeover status {}` shows how far it is", plan.app));
         return Ok(Exit::Done);
     }
-    let followed = follow(engine, plan, id, |event| output.event(&event)).await?;
+    let followed = follow(engine, plan, id, |event| output.event(&event)).await;
+    let followed =
+        followed.map_err(|source| CliError::OutOfSight { app: plan.app.clone(), source })?;
     output.done();
     let outcome = match followed {
         Followed::Ended(outcome) => outcome,
         Followed::HelperGone => return Err(CliError::HelperGone(plan.app.clone())),
         Followed::HelperStopped => return Err(CliError::HelperStopped(plan.app.clone())),
+        Followed::HelperFails(said) => {
+            engine.remove_by_force(id).await?;
+            return Err(CliError::HelperFails { app: plan.app.clone(), said });
+        }
     };
     if outcome == Outcome::Updated
         && let Some(image) = &plan.own_helper_image

@@ -301,3 +301,31 @@ fn may_lower_oom_score(here: &Surroundings) -> bool {
     let bounding = bounding.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     bounding.is_none_or(|mask| mask & CAP_SYS_RESOURCE != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 64-bit ELF file with nothing but program headers of these types.
+    fn elf(types: &[u32]) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..4].copy_from_slice(b"\x7fELF");
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        file[56..58].copy_from_slice(&(types.len() as u16).to_le_bytes());
+        for kind in types {
+            file.extend(kind.to_le_bytes());
+            file.extend([0; 52]);
+        }
+        file
+    }
+
+    #[test]
+    fn a_dynamic_program_cannot_be_its_own_image() {
+        assert!(needs_a_loader(&elf(&[6, 3, 1])));
+        assert!(!needs_a_loader(&elf(&[6, 1, 2])));
+        // What breaks off is no reason to panic.
+        assert!(!needs_a_loader(&elf(&[6, 3, 1])[..100]));
+        assert!(!needs_a_loader(b"#!/bin/sh"));
+    }
+}

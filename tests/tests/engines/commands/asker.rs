@@ -1,16 +1,18 @@
 //! Asked for from inside a container that has the socket.
 
-use changeover_tests::lab::{EngineKind, Options};
-use changeover_tests::world::{Running, World, program};
+use changeover_tests::fake;
+use changeover_tests::lab::EngineKind;
+use changeover_tests::world::{Running, program};
 use serde_json::json;
 
-use super::{case, world_with_web};
+use super::{case, refused, world_with_web};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("an_update_is_asked_for_from_inside_a_container", from_inside_a_container),
         case("an_update_is_asked_for_over_tcp", over_tcp),
+        case("a_helper_that_does_not_come_up_is_taken_back", a_helper_that_does_not_come_up),
     ]
 }
 
@@ -53,12 +55,25 @@ fn from_inside_a_container(kind: EngineKind) {
 
 /// Without a socket the helper is told where the engine is.
 fn over_tcp(kind: EngineKind) {
-    let engine_args = vec!["--host=tcp://127.0.0.1:2375".to_owned(), "--tls=false".to_owned()];
-    let world = World::start_with(kind, Options { engine_args, ..Options::default() });
-    world.images(&[1, 2]);
-    world.run_web("app:1");
-    let args = ["--host", "tcp://127.0.0.1:2375", "update", "web", "--image", "app:2", "--json"];
+    let world = world_with_web(kind);
+    // An engine that listens on TCP by itself takes 15 s for its warnings.
+    let (host, socket) = (world.lab.host_netns(), world.lab.socket());
+    let host = format!("tcp://{}", host.run(|| fake::tcp_in_front_of(&socket)));
+    let args = ["--host", &host, "update", "web", "--image", "app:2", "--stable", "0s", "--json"];
     let mut command = world.lab.host_command(program("changeover"));
     Running::start(command.args(args).env_remove("DOCKER_HOST")).finish().expect(0);
     world.assert_settled("2", false);
+}
+
+/// The engine starts a helper that ends again and again; nobody should wait for that.
+fn a_helper_that_does_not_come_up(kind: EngineKind) {
+    let world = world_with_web(kind);
+    let sample = program("sample-app");
+    world.lab.import_image("helper:odd", &[("changeover", sample.as_path(), 0o755)], &[]);
+    let missing = world.lab.dir().join("nowhere.sock").display().to_string();
+    let args = ["update", "web", "--image", "app:2", "--stable", "0s"];
+    let with = |more: &[&str], words: &[&str]| refused(&world, &[&args, more].concat(), words);
+    with(&["--socket", &missing], &["`web`", "keeps running", "--socket"]);
+    with(&["--helper-image", "helper:odd"], &["`web`", "does not come up", "no such flag"]);
+    assert_eq!(world.containers(), ["web"]);
 }

@@ -161,8 +161,10 @@ fn cut_off_early(kind: EngineKind) {
     running.wait_for("the page", |event| event["event"] == "page" && event["shown"] == true);
     docker(&world, "DELETE", "/containers/web.changeover?force=1");
     running.finish().expect(30);
-    // The engine finishes what it was asked to do, or it doesn't.
-    std::thread::sleep(std::time::Duration::from_millis(3500));
+    // The engine finishes what it was asked to do, whoever asked.
+    world.wait("the old version's end", || {
+        world.inspect("web").is_some_and(|web| web["State"]["Running"] == false)
+    });
     refused(
         &world,
         &["update", "web", "--image", "app:2"],

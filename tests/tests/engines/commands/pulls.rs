@@ -10,7 +10,7 @@ use changeover_tests::lab::{EngineKind, Login, Registry};
 use changeover_tests::world::{Running, World, program};
 use serde_json::{Value, json};
 
-use super::{assert_words, case, docker, refused, update, world_with_web};
+use super::{assert_words, case, docker, noise, refused, update, world_with_web};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -41,11 +41,23 @@ fn world_with_registry(kind: EngineKind, login: Option<Login>) -> (World, Regist
 
 /// Pushes version `version` under a name and makes the engine forget it.
 fn push(world: &World, registry: &Registry, version: &str, name: &str) -> String {
-    world.image("made:here", &[("VERSION", version)], &[]);
+    make(world, &[("VERSION", version)]);
     let reference = registry.push(&world.lab, "made:here", name);
     world.lab.forget_image(&reference);
     world.lab.forget_image("made:here");
     reference
+}
+
+/// `made:here`: the sample app with a layer of its own, so that there is something to
+/// fetch.
+fn make(world: &World, environment: &[(&str, &str)]) {
+    let (app, extra) = (program("sample-app"), world.lab.dir().join("extra"));
+    fs::write(&extra, noise(3 << 20)).expect("the lab's directory is writable");
+    let mut lines = vec![r#"ENTRYPOINT ["/sample-app"]"#.to_owned(), "EXPOSE 80".to_owned()];
+    lines.extend(environment.iter().map(|(key, value)| format!("ENV {key}={value}")));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let files = [("sample-app", app.as_path(), 0o755), ("extra", extra.as_path(), 0o644)];
+    world.lab.import_image("made:here", &files, &lines);
 }
 
 fn image(world: &World, reference: &str) -> Value {
@@ -118,7 +130,7 @@ fn an_image_that_cannot_be_had_is_refused(kind: EngineKind) {
     let elsewhere = format!("{}/other:1", registry.address());
     ask(&elsewhere, &[], &[&elsewhere, "`web` keeps running", "is the tag published yet"]);
     ask(&second, &["--pull", "never"], &[&second, "--pull never was given"]);
-    ask("App:2", &[], &["`App:2`", "lower"]);
+    ask("App:2", &[], &["`App:2`", "`web` keeps running", "lowercase"]);
     ask("app 2", &[], &["`app 2`"]);
     ask("nobody.invalid/app:2", &[], &["nobody.invalid/app:2", "registry reachable"]);
     registry.stop();
@@ -134,7 +146,7 @@ fn a_login_opens_the_registry(kind: EngineKind) {
     let login = Login { user: "robot-7".into(), password: PASSWORD.into() };
     let (world, registry, second) = world_with_registry(kind, Some(login));
     let slow = {
-        world.image("made:here", &[("VERSION", "3"), ("BOOT_MS", "1500")], &[]);
+        make(&world, &[("VERSION", "3"), ("BOOT_MS", "1500")]);
         let reference = registry.push(&world.lab, "made:here", "web:3");
         world.lab.forget_image(&reference);
         world.lab.forget_image("made:here");

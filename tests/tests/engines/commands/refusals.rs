@@ -10,7 +10,9 @@ use changeover_tests::world::{Running, World};
 use changeover_tests::{fake, lab};
 use serde_json::{Value, json};
 
-use super::{assert_words, case, docker, program_in_the_lab, refused, update, world_with_web};
+use super::{
+    assert_words, case, docker, noise, program_in_the_lab, refused, update, world_with_web,
+};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -86,22 +88,29 @@ fn unsuitable_containers_are_refused(kind: EngineKind) {
     ask("task", &["`task`", "swarm service", "docker service update"]);
 
     world.run("still", &plain(json!({}), json!({})));
-    docker(&world, "POST", "/containers/still/pause");
+    let paused = Paused::new(&world, "still");
     ask("still", &["`still`", "is paused", "docker unpause"]);
-
-    let id = world.inspect("web").expect("web is there")["Id"].clone();
-    let shared = format!("container:{}", id.as_str().unwrap_or_default());
-    world.run("sidecar", &{
-        let mut body = plain(json!({ "NetworkMode": shared }), json!({}));
-        body["Env"] = json!(["PORT=81"]);
-        body
-    });
-    ask("web", &["`web`", "sidecar would lose the network"]);
-    docker(&world, "DELETE", "/containers/sidecar?force=1");
+    drop(paused);
 
     let helper = json!({ "io.changeover.role": "helper" });
     world.run("web2.changeover", &plain(json!({}), helper));
     ask("web2.changeover", &["helper of ours", "name the app"]);
+}
+
+/// A paused container. Frozen processes can't be killed, so a lab with some never ends.
+struct Paused<'a>(&'a World, &'a str);
+
+impl<'a> Paused<'a> {
+    fn new(world: &'a World, name: &'a str) -> Self {
+        docker(world, "POST", &format!("/containers/{name}/pause"));
+        Paused(world, name)
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.lab.api("POST", &format!("/containers/{}/unpause", self.1), None);
+    }
 }
 
 fn names_of_somebody_else_are_left_alone(kind: EngineKind) {
@@ -212,18 +221,6 @@ fn a_full_disk_stops_the_pull(kind: EngineKind) {
         &[&reference, "no space left", "`web` keeps running", "docker system df"],
     );
     assert_eq!(world.inspect("web"), before);
-}
-
-/// Bytes that no compression makes shorter.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
 fn a_second_update_is_refused(kind: EngineKind) {
