@@ -103,6 +103,13 @@ impl World {
         tags
     }
 
+    /// Runs a command on the lab's machine; says whether it succeeded.
+    pub fn machine(&self, command: &[&str]) -> bool {
+        let (program, args) = command.split_first().expect("a command has a program");
+        let done = self.lab.machine_command(program).args(args).stdin(Stdio::null()).status();
+        done.expect("nsenter can be run").success()
+    }
+
     /// Our program, in the engine host's network, with the engine in DOCKER_HOST.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.lab.host_command(program("changeover"));

@@ -17,7 +17,7 @@ pub mod observe;
 pub mod run;
 mod view;
 
-pub use decide::{next, shows_page};
+pub use decide::{is_owed, next, shows_page};
 pub use view::View;
 
 use serde_json::{Value, json};

@@ -15,6 +15,7 @@ use changeover_tests::lab::{self, EngineKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// One case. Its name is a sentence that holds.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     /// The sentence, in snake case.
     pub(crate) name: &'static str,

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
 use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
+use crate::swap::is_owed;
+use crate::swap::observe::observe;
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -54,9 +57,21 @@ pub(super) async fn start(
             image
         }
     };
-    let mut body = create_body(&plan, &image, here, options);
+    let mut body = create_body(engine, &plan, &image, here, options);
     let name = plan.helper_name();
-    let id = match engine.create(&name, None, &body).await {
+    let created = match engine.create(&name, None, &body).await {
+        Err(error) if error.status() == Some(404) => {
+            // A published image that isn't here yet; or an update that has just ended
+            // has cleared our own away.
+            match &options.image {
+                Some(image) => fetch(engine, image, &app).await?,
+                None => drop(own_image(engine, &app).await?),
+            }
+            engine.create(&name, None, &body).await
+        }
+        created => created,
+    };
+    let id = match created {
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
@@ -69,16 +84,26 @@ pub(super) async fn start(
         }
         Err(error) => return Err(failed("it cannot be created", error)),
     };
-    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
-    // Some hosts may not lower anybody's OOM score. Then it goes without. What the
-    // runtime says of it differs by version, and may be no more than "EOF".
-    if body["HostConfig"]["OomScoreAdj"] == 0 {
+    // From here on nobody else starts an update of this app. Fetching an image takes
+    // its time, and another one may have come and gone since we looked.
+    if has_changed(engine, &plan).await? {
         let _ = engine.remove(&id).await;
-        return Err(failed("it cannot be started", error));
+        return Err(LaunchError::ChangedMeanwhile { app });
     }
+    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
     engine.remove(&id).await.map_err(LaunchError::engine)?;
+    let again = |error| {
+        failed(
+            "it cannot be started\nhint: the engine's log says more (journalctl -u docker)",
+            error,
+        )
+    };
+    // Some hosts may not lower anybody's OOM score, and not all of them say that it
+    // is this. Then it goes without.
+    if body["HostConfig"]["OomScoreAdj"] == 0 {
+        return Err(again(error));
+    }
     body["HostConfig"]["OomScoreAdj"] = 0.into();
-    let again = |error| failed("it cannot be started", error);
     let id = engine.create(&name, None, &body).await.map_err(again)?;
     if let Err(error) = engine.start(&id).await {
         let _ = engine.remove(&id).await;
@@ -87,8 +112,36 @@ pub(super) async fn start(
     Ok((plan, id))
 }
 
+/// Fetches a published helper image.
+async fn fetch(engine: &Engine, image: &str, app: &str) -> Result<(), LaunchError> {
+    let credentials = stored_credentials(image);
+    engine.pull(image, None, credentials.as_ref(), |_| {}).await.map_err(|source| {
+        LaunchError::Helper {
+            app: app.to_owned(),
+            why: format!(
+                "cannot get its image `{image}`\nhint: leave --helper-image out and it is made from this program"
+            ),
+            source: Some(source),
+        }
+    })
+}
+
+/// Whether the containers of the plan are no longer the ones that were looked at.
+/// Not whether they are displaced: that is what a resumed update begins with.
+async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> {
+    let seen = observe(engine, plan).await.map_err(LaunchError::engine)?;
+    let fresh = seen.new.iter().all(Option::is_none);
+    Ok(fresh && (seen.old.iter().any(Option::is_none) || is_owed(plan, &seen.facts)))
+}
+
 /// The create request. Short: everything that the helper does is in the plan.
-fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOptions) -> Value {
+fn create_body(
+    engine: &Engine,
+    plan: &Plan,
+    image: &str,
+    here: &Surroundings,
+    options: &HelperOptions,
+) -> Value {
     let socket = options.socket.as_ref().or(here.socket.as_ref());
     let policy = if options.auto_remove { "no" } else { "always" };
     let mut capabilities = vec!["NET_BIND_SERVICE"];
@@ -97,7 +150,7 @@ fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOp
     }
     let host = match socket {
         Some(_) => format!("unix://{SOCKET}"),
-        None => std::env::var("DOCKER_HOST").unwrap_or_default(),
+        None => engine.endpoint().to_string(),
     };
     json!({
         "Image": image,

@@ -111,7 +111,7 @@ async fn pull_image(
 }
 
 /// What `docker login` has left for the registry of this image, and only for it.
-fn stored_credentials(image: &str) -> Option<Credentials> {
+pub(super) fn stored_credentials(image: &str) -> Option<Credentials> {
     use docker_credential::DockerCredential;
     let (repository, _) = split_reference(image);
     let registry = match repository.split_once('/') {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{LaunchError, Request, dependants, leftovers, socket, text};
 use crate::engine::Engine;
-use crate::plan::labels;
+use crate::plan::{helper_name, labels};
 
 /// Fetching an image with less room than this would risk the app itself.
 const ROOM_MB: u64 = 200;
@@ -90,6 +90,16 @@ fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
 }
 
 async fn no_such_container(engine: &Engine, app: &str) -> Result<LaunchError, LaunchError> {
+    if leftovers::name_is_owed(engine, app).await? {
+        return Ok(
+            match engine.container(&helper_name(app)).await.map_err(LaunchError::engine)? {
+                Some(helper) if helper["State"]["Running"] == true => {
+                    LaunchError::AlreadyUnderWay { app: app.to_owned() }
+                }
+                _ => LaunchError::Interrupted { app: app.to_owned() },
+            },
+        );
+    }
     let mut like = Vec::new();
     for summary in engine.containers().await.map_err(LaunchError::engine)? {
         let name = text(&summary, "/Names/0").trim_start_matches('/').to_owned();

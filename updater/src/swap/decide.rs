@@ -34,6 +34,12 @@ pub fn next(plan: &Plan, facts: &Facts) -> Next {
     forward(&views)
 }
 
+/// Whether the update has displaced the old version and still owes it its place:
+/// then its containers are no leftovers, whatever their names look like.
+pub fn is_owed(plan: &Plan, facts: &Facts) -> bool {
+    views(plan, facts).iter().any(View::old_is_displaced)
+}
+
 /// Whether visitors should see the page while `next` is carried out; `None`
 /// where it should stay as it is. An app that was stopped has no visitors.
 pub fn shows_page(plan: &Plan, facts: &Facts, next: &Next) -> Option<bool> {
