@@ -126,7 +126,7 @@ impl Demo {
     }
 
     /// Runs `changeover update`, repeats what it says, and takes pictures once it
-    /// says that the page is up. Returns its exit code and the pictures.
+    /// says that it waits for new. Returns its exit code and the pictures.
     fn changeover_update(&self, args: &[&str], name: &str) -> (i32, Vec<String>) {
         println!("  $ changeover update web {}", args.join(" "));
         let mut command = self.world.command(&["update", "web"]);
