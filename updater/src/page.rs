@@ -14,9 +14,13 @@
 //! that leaves is in [`Status`].
 
 mod answer;
+mod assets;
+mod compress;
 mod connection;
 mod document;
 mod events;
+mod language;
+mod look;
 mod rendered;
 #[cfg(test)]
 mod tests;
@@ -33,7 +37,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::answer::X_CHANGEOVER;
+use self::assets::Assets;
 use self::connection::Limits;
+use self::look::Look;
 use self::rendered::Rendered;
 use crate::status::Status;
 
@@ -49,6 +55,7 @@ pub struct Page {
 struct Shared {
     published: watch::Sender<Published>,
     rendered: Mutex<Option<Arc<Rendered>>>,
+    look: Look,
     limits: Limits,
     room: Arc<Semaphore>,
     room_for_streams: Arc<Semaphore>,
@@ -72,6 +79,7 @@ impl Page {
             shared: Arc::new(Shared {
                 published: watch::Sender::new(Published { status, at: Instant::now() }),
                 rendered: Mutex::new(None),
+                look: Look::new(Assets::ours()),
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
                 open: watch::Sender::new(0),
@@ -163,6 +171,10 @@ impl Page {
         &self.shared.limits
     }
 
+    fn look(&self) -> &Look {
+        &self.shared.look
+    }
+
     fn watch(&self) -> watch::Receiver<Published> {
         self.shared.published.subscribe()
     }
@@ -176,7 +188,7 @@ impl Page {
         let mut kept = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some(rendered) if rendered.status == status => rendered.clone(),
-            _ => kept.insert(Arc::new(Rendered::new(status))).clone(),
+            _ => kept.insert(Arc::new(Rendered::new(status, self.look().assets.clone()))).clone(),
         }
     }
 }

@@ -15,13 +15,15 @@
 
 use std::convert::Infallible;
 
-use super::{Page, document, events};
+use super::language::Wish;
+use super::{Page, compress, events};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -45,9 +47,9 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, b
         STATUS if reading => (status(page), false),
         EVENTS if request.method() == Method::GET => match events::stream(page) {
             Some(body) => (with(StatusCode::OK, "text/event-stream", body), true),
-            None => (refusal(page, Kind::Text, reading), false),
+            None => (refusal(page, Kind::Text, request), false),
         },
-        _ => (refusal(page, Kind::wanted_by(request), reading), false),
+        _ => (refusal(page, Kind::wanted_by(request), request), false),
     };
     let rendered = page.rendered();
     let headers = response.headers_mut();
@@ -55,17 +57,20 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, b
     set(CACHE_CONTROL, "no-store");
     // Who stayed on this connection would stay on the page after the switch.
     set(CONNECTION, "close");
-    set(VARY, "Accept, Content-Type, Sec-Fetch-Dest, X-Requested-With");
+    set(
+        VARY,
+        "Accept, Accept-Encoding, Accept-Language, Content-Type, Sec-Fetch-Dest, X-Requested-With",
+    );
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    set(CONTENT_SECURITY_POLICY, document::security_policy());
     if goes_on {
         // A proxy that collects the stream first would make it useless.
         set(HeaderName::from_static("x-accel-buffering"), "no");
     } else {
         headers.insert(RETRY_AFTER, rendered.retry_after.into());
     }
+    headers.insert(CONTENT_SECURITY_POLICY, page.look().policy.clone());
     headers.insert(X_CHANGEOVER, rendered.update.clone());
     (response, goes_on)
 }
@@ -74,14 +79,32 @@ fn status(page: &Page) -> Response<Body> {
     with(StatusCode::OK, "application/json", full(page.rendered().json.clone()))
 }
 
-fn refusal(page: &Page, kind: Kind, reading: bool) -> Response<Body> {
-    let rendered = page.rendered();
-    let (kind, body) = match kind {
-        Kind::Html => ("text/html; charset=utf-8", rendered.html(!reading)),
-        Kind::Json => ("application/problem+json", rendered.problem.clone()),
-        Kind::Text => ("text/plain; charset=utf-8", rendered.text.clone()),
+fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Body> {
+    let headers = request.headers();
+    let wish = Wish {
+        query: request.uri().query(),
+        accept: headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()),
     };
-    with(StatusCode::SERVICE_UNAVAILABLE, kind, full(body))
+    let rendered = page.rendered();
+    let words = rendered.translated(page.look().language(wish));
+    let mut packed = false;
+    let (kind, body) = match kind {
+        Kind::Html => {
+            let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+            let html = if reading { &words.html } else { &words.html_after_sending };
+            packed = compress::is_wanted(headers);
+            let body = if packed { html.gzip() } else { html.plain.clone() };
+            ("text/html; charset=utf-8", body)
+        }
+        Kind::Json => ("application/problem+json", words.problem.clone()),
+        Kind::Text => ("text/plain; charset=utf-8", words.text.clone()),
+    };
+    let mut response = with(StatusCode::SERVICE_UNAVAILABLE, kind, full(body));
+    response.headers_mut().insert(CONTENT_LANGUAGE, words.language.clone());
+    if packed {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 fn with(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Limits, Page, Serving};
+use super::{Assets, Limits, Page, Serving};
 use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
 
 #[tokio::test]
@@ -70,12 +70,62 @@ async fn browsers_get_html_programs_get_a_problem_and_curl_gets_a_line() {
     assert_eq!(body["status"], 503);
     assert_eq!(body["type"], "about:blank");
     assert_eq!(body["title"], "Service Unavailable");
-    assert_eq!(body["detail"], "Acme Wiki is being updated. Try again in 5 seconds.");
+    assert_eq!(body["detail"], "Acme Wiki is being updated. Try again in 5 s.");
     assert_eq!(body["changeover"]["phase"], "updating");
 
     let text = ask(&serving, &get("*/*")).await;
     assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(text.body, "Acme Wiki is being updated. Try again in 5 seconds.\n");
+    assert_eq!(text.body, "Acme Wiki is being updated. Try again in 5 s.\n");
+}
+
+#[tokio::test]
+async fn everybody_is_answered_in_their_language() {
+    let (_page, serving) = serve();
+    for (accept, expected) in [
+        ("text/html", "dir=\"rtl\""),
+        ("application/json", "\u{2068}Acme Wiki\u{2069}"),
+        ("*/*", "\u{2068}Acme Wiki\u{2069}"),
+    ] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\naccept-language: he-IL\r\n\r\n"
+        );
+        let answer = ask(&serving, &request).await;
+        assert_eq!(answer.header("content-language"), Some("he"));
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept-Language")));
+        assert!(answer.body.contains(expected), "{accept}: {}", answer.body);
+    }
+    let request = "GET /?a=b&changeover-lang=de HTTP/1.1\r\nhost: a\r\naccept: text/html\r\naccept-language: he\r\n\r\n";
+    let answer = ask(&serving, request).await;
+    assert_eq!(answer.header("content-language"), Some("de"));
+    assert!(answer.body.contains("<html lang=\"de\" dir=\"ltr\""));
+    // Only the language needed is sent.
+    assert!(!answer.body.contains("is being updated"));
+}
+
+#[tokio::test]
+async fn the_document_comes_compressed_to_those_who_unpack_it() {
+    let (_page, serving) = serve();
+    for code in Assets::ours().languages.iter().map(|words| words.code.clone()) {
+        let get = |encoding: &str| {
+            format!(
+                "GET /?changeover-lang={code} HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n{encoding}\r\n"
+            )
+        };
+        let plain = ask(&serving, &get("")).await;
+        assert_eq!(plain.header("content-encoding"), None);
+        let refused = ask(&serving, &get("accept-encoding: br, gzip;q=0\r\n")).await;
+        assert_eq!(refused.header("content-encoding"), None);
+
+        let packed = exchange(&serving, get("accept-encoding: br, gzip\r\n").as_bytes()).await;
+        let at = packed.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+        let head = String::from_utf8_lossy(&packed[..at]);
+        assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+        assert!(packed.len() <= 14 * 1024, "{code}: {} bytes, head included", packed.len());
+        let mut body = String::new();
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[at..]), &mut body)
+            .expect("gzip");
+        assert_eq!(body, plain.body);
+    }
 }
 
 #[tokio::test]
