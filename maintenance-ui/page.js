@@ -30,6 +30,9 @@
   let overSince = 0;
   let leftAt = 0;
   let timer = 0;
+  // Over how many milliseconds everybody who has this page open should spread.
+  let spread = 0;
+  let turn = 0;
 
   // The helper's word that the app answers, one version or the other.
   const isOver = () => status.phase === "updated" || status.phase === "rolled-back";
@@ -59,12 +62,15 @@
     stream.addEventListener("status", hear((news) => {
       reached(true);
       show(news);
-      if (isOver()) look();
+      if (isOver()) lookInTurn();
       else if (status.phase === "needs-a-person") follow();
     }));
     stream.addEventListener("alive", hear((seconds) => {
       status.elapsed_seconds = seconds;
       statusAt = Date.now();
+    }));
+    stream.addEventListener("spread", hear((milliseconds) => {
+      spread = milliseconds;
     }));
     stream.addEventListener("error", streamFailed);
   }
@@ -77,7 +83,13 @@
   function streamFailed() {
     closeStream();
     streamNotBefore = Date.now() + Math.min(1000 * 2 ** streamFailures++, 30000);
-    look();
+    lookInTurn();
+  }
+
+  // All streams end in the same moment; the new version shouldn't meet all of us in the next.
+  function lookInTurn() {
+    clearTimeout(timer);
+    timer = setTimeout(look, isOver() ? turn : Math.random() * spread);
   }
 
   function pause() {
@@ -90,7 +102,7 @@
   }
 
   const stillReading = () =>
-    status.phase === "rolled-back" ? Math.max(0, overSince + READING - Date.now()) : 0;
+    status.phase === "rolled-back" ? Math.max(0, overSince + READING + turn - Date.now()) : 0;
 
   // Asks who answers now, and goes over if it is the app.
   async function look() {
@@ -193,6 +205,7 @@
     if (!isOver()) overSince = 0;
     else if (!overSince) {
       overSince = Date.now();
+      turn = Math.random() * spread;
       looks = 0;
     }
     render();

@@ -17,6 +17,7 @@ mod answer;
 mod assets;
 mod compress;
 mod connection;
+mod cors;
 mod document;
 mod events;
 mod language;
@@ -24,21 +25,26 @@ mod look;
 mod rendered;
 #[cfg(test)]
 mod tests;
+mod veil;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::answer::Answer;
 pub use self::answer::X_CHANGEOVER;
 use self::assets::Assets;
-use self::connection::Limits;
+use self::connection::{Answers, Limits};
 use self::look::Look;
 use self::rendered::Rendered;
 use crate::status::Status;
@@ -66,6 +72,8 @@ struct Shared {
 struct Published {
     status: Status,
     at: Instant,
+    /// How many event streams were open then.
+    streams: usize,
 }
 
 impl Page {
@@ -77,7 +85,7 @@ impl Page {
     fn with_limits(status: Status, limits: Limits) -> Page {
         Page {
             shared: Arc::new(Shared {
-                published: watch::Sender::new(Published { status, at: Instant::now() }),
+                published: watch::Sender::new(Published { status, at: Instant::now(), streams: 0 }),
                 rendered: Mutex::new(None),
                 look: Look::new(Assets::ours()),
                 room: Arc::new(Semaphore::new(limits.connections)),
@@ -90,7 +98,8 @@ impl Page {
 
     /// Shows another status from now on. Whoever watches sees it at once.
     pub fn publish(&self, status: Status) {
-        self.shared.published.send_replace(Published { status, at: Instant::now() });
+        let published = Published { status, at: Instant::now(), streams: self.streams() };
+        self.shared.published.send_replace(published);
     }
 
     /// What the page says now. Time passes in it between two publications.
@@ -100,6 +109,7 @@ impl Page {
 
     /// Answers on this listener until it is told to stop. Needs a tokio runtime.
     pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
+        make_room_for_files(self.limits().connections);
         listener.set_nonblocking(true)?;
         // Listening again changes only how many may wait for us in the kernel.
         SockRef::from(&listener).listen(WAITING)?;
@@ -162,7 +172,8 @@ impl Page {
     fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
         let open = Open::new(self);
         tokio::spawn(async move {
-            connection::serve(&open.0, stream).await;
+            let page = &open.0;
+            connection::serve(page.limits(), page, stream).await;
             drop(room);
         });
     }
@@ -177,6 +188,11 @@ impl Page {
 
     fn watch(&self) -> watch::Receiver<Published> {
         self.shared.published.subscribe()
+    }
+
+    /// How many event streams are open.
+    fn streams(&self) -> usize {
+        self.limits().streams - self.shared.room_for_streams.available_permits()
     }
 
     fn permit_for_a_stream(&self) -> Option<OwnedSemaphorePermit> {
@@ -198,8 +214,21 @@ impl Published {
         let mut status = self.status.clone();
         if !status.phase.is_over() {
             status.elapsed_seconds += self.at.elapsed().as_secs();
+            // What has lasted long is likely to last a while longer.
+            let patience = status.elapsed_seconds / 10;
+            status.retry_after_seconds = status.retry_after_seconds.max(patience.min(30));
         }
         status
+    }
+}
+
+impl Answers for Page {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        answer::answer(self, request)
+    }
+
+    fn refuse(&self, status: StatusCode) -> Response<String> {
+        answer::malformed(self, status)
     }
 }
 
@@ -221,6 +250,16 @@ impl Serving {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
+    }
+}
+
+/// Every connection is a file, and some systems begin with a thousand of them.
+fn make_room_for_files(wanted: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = wanted as u64 + 200;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
 
