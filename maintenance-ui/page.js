@@ -14,7 +14,8 @@
   const READING = 4000; // Whoever was told about a rollback should have the time to read it.
   const SLOW_SECONDS = 60;
 
-  const element = (id) => document.getElementById(id);
+  // A page of the operator's own may do without some of them.
+  const element = (id) => document.getElementById(id) || document.createElement("div");
   const words = JSON.parse(element("strings").textContent);
   let status = JSON.parse(element("status").textContent);
   let statusAt = Date.now();
@@ -225,7 +226,8 @@
       active < 0 ? title : fill(words["progress.tab"], { step: active + 1, steps: steps.length, title });
     write("title", title);
     write("lead", say("lead." + phase));
-    write(element("go").firstElementChild, say(phase === "needs-a-person" ? "go.try" : "go"));
+    const link = element("go").firstElementChild;
+    write(link, say(phase === "needs-a-person" ? "go.try" : "go"));
 
     const [from, to] = element("versions").querySelectorAll("dd");
     write(from, status.from);
@@ -296,7 +298,7 @@
 
   function write(target, text) {
     if (typeof target === "string") target = element(target);
-    if (target.textContent !== text) target.textContent = text;
+    if (target && target.textContent !== text) target.textContent = text;
   }
 
   function children(parent, tag, list, update) {

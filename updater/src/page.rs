@@ -15,6 +15,7 @@
 
 mod answer;
 mod assets;
+mod colour;
 mod compress;
 mod connection;
 mod cors;
@@ -22,6 +23,7 @@ mod document;
 mod events;
 mod language;
 mod look;
+mod preview;
 mod rendered;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod veil;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,14 +46,21 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::answer::Answer;
 pub use self::answer::X_CHANGEOVER;
-use self::assets::Assets;
+pub use self::assets::FolderError;
 use self::connection::{Answers, Limits};
 use self::look::Look;
+pub use self::preview::Preview;
 use self::rendered::Rendered;
+use crate::face::Face;
 use crate::status::Status;
 
 /// How many connections may wait to be accepted; the kernel has a limit of its own.
 const WAITING: i32 = 4096;
+
+/// The languages that the page speaks.
+pub fn languages() -> Vec<String> {
+    assets::Assets::ours().languages.iter().map(|words| words.code.clone()).collect()
+}
 
 /// The page. Clones are the same page.
 #[derive(Clone)]
@@ -61,7 +71,7 @@ pub struct Page {
 struct Shared {
     published: watch::Sender<Published>,
     rendered: Mutex<Option<Arc<Rendered>>>,
-    look: Look,
+    look: Arc<Look>,
     limits: Limits,
     room: Arc<Semaphore>,
     room_for_streams: Arc<Semaphore>,
@@ -79,15 +89,31 @@ struct Published {
 impl Page {
     /// A page that shows this status. It isn't served yet.
     pub fn new(status: Status) -> Page {
-        Page::with_limits(status, Limits::default())
+        Page::with_face(status, &Face::default())
     }
 
+    /// The same with the app's own face. Its folder is not looked at.
+    pub fn with_face(status: Status, face: &Face) -> Page {
+        Page::with(status, Look::new(face.clone()), Limits::default())
+    }
+
+    /// The same with the files of a folder in place of ours.
+    pub fn from_folder(status: Status, face: &Face, folder: &Path) -> Result<Page, FolderError> {
+        let look = Look::from_folder(folder, face.clone())?;
+        Ok(Page::with(status, look, Limits::default()))
+    }
+
+    #[cfg(test)]
     fn with_limits(status: Status, limits: Limits) -> Page {
+        Page::with(status, Look::new(Face::default()), limits)
+    }
+
+    fn with(status: Status, look: Look, limits: Limits) -> Page {
         Page {
             shared: Arc::new(Shared {
                 published: watch::Sender::new(Published { status, at: Instant::now(), streams: 0 }),
                 rendered: Mutex::new(None),
-                look: Look::new(Assets::ours()),
+                look: Arc::new(look),
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
                 open: watch::Sender::new(0),
@@ -182,7 +208,7 @@ impl Page {
         &self.shared.limits
     }
 
-    fn look(&self) -> &Look {
+    fn look(&self) -> &Arc<Look> {
         &self.shared.look
     }
 
@@ -204,7 +230,7 @@ impl Page {
         let mut kept = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some(rendered) if rendered.status == status => rendered.clone(),
-            _ => kept.insert(Arc::new(Rendered::new(status, self.look().assets.clone()))).clone(),
+            _ => kept.insert(Arc::new(Rendered::new(status, self.look().clone()))).clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The helper container: made from this very binary, if nobody names an image.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ use crate::plan::{HandoverMode, Plan, labels};
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
+/// Where the helper finds a page of the operator's own.
+pub(crate) const PAGE_FOLDER: &str = "/page";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
 /// CAP_SYS_RESOURCE in the kernel's bit mask.
@@ -61,6 +63,12 @@ pub(super) async fn start(
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
         }
+        Err(error) if is_about(&error, plan.page.face.folder.as_deref()) => {
+            return Err(failed(
+                "the folder of --page-dir is not there on the engine's host",
+                error,
+            ));
+        }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
                 "the engine's socket is somewhere else on the host\nhint: say where with --socket /path/on/the/host/docker.sock",
@@ -83,6 +91,12 @@ pub(super) async fn start(
     Ok((plan, id))
 }
 
+fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
+    let text = error.to_string();
+    text.contains("bind source path does not exist")
+        && folder.is_some_and(|folder| text.trim_end().ends_with(&*folder.to_string_lossy()))
+}
+
 /// The create request. Short: everything that the helper does is in the plan.
 fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOptions) -> Value {
     let socket = options.socket.as_ref().or(here.socket.as_ref());
@@ -95,6 +109,11 @@ fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOp
         Some(_) => format!("unix://{SOCKET}"),
         None => std::env::var("DOCKER_HOST").unwrap_or_default(),
     };
+    let socket = socket.map(|source| json!({ "Type": "bind", "Source": source, "Target": SOCKET }));
+    let folder = plan.page.face.folder.as_ref().map(|source| {
+        json!({ "Type": "bind", "Source": source, "Target": PAGE_FOLDER, "ReadOnly": true })
+    });
+    let mounts: Vec<Value> = socket.into_iter().chain(folder).collect();
     json!({
         "Image": image,
         "Entrypoint": ["/changeover"],
@@ -116,9 +135,7 @@ fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOp
         "HostConfig": {
             "NetworkMode": "host",
             // As a mount, since a bind of a path that isn't there would make it a folder.
-            "Mounts": socket.map(|source| {
-                vec![json!({ "Type": "bind", "Source": source, "Target": SOCKET })]
-            }),
+            "Mounts": mounts,
             "RestartPolicy": { "Name": policy, "MaximumRetryCount": 0 },
             "AutoRemove": options.auto_remove,
             "ReadonlyRootfs": true,

@@ -5,11 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tracing::warn;
 
 use super::image::canonical;
 use super::preflight::Found;
 use super::{LaunchError, Prepared, Request, Surroundings, text};
 use crate::engine::{Engine, split_reference};
+use crate::face::{Face, title_from_labels};
 use crate::gate::probe::{self, Heard};
 use crate::gate::{addresses, on_host_network};
 use crate::handover::{Redirect, port_is_free};
@@ -89,7 +91,12 @@ pub(super) async fn plan(
             stable_seconds: request.stable.as_secs(),
         },
         page: PageSettings {
-            title: request.title.clone().unwrap_or_else(|| found.app.clone()),
+            title: request
+                .title
+                .clone()
+                .or_else(|| title_from_labels(&found.old["Config"]["Labels"]))
+                .unwrap_or_else(|| found.app.clone()),
+            face: face(request, &found.old["Config"]["Labels"]),
             from: version_of(&member.old.image.reference),
             to: version_of(&request.image),
         },
@@ -105,6 +112,16 @@ pub(super) async fn plan(
         leftovers: found.leftovers,
         surroundings,
     })
+}
+
+/// The app's face: as asked for, or else as its labels have it. A label that is
+/// wrong costs the app its colour, not its update.
+fn face(request: &Request, labels: &Value) -> Face {
+    let (face, complaints) = Face::from_labels(labels);
+    for complaint in complaints {
+        warn!("{complaint}");
+    }
+    request.face.clone().or(face)
 }
 
 /// Where visitors reach the app over TCP: its published ports with the host ports

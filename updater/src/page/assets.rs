@@ -1,15 +1,21 @@
-//! What the page is made of: `maintenance-ui/` as it is, without a build step.
+//! What the page is made of: `maintenance-ui/` as it is, without a build step, or
+//! a folder of the operator's. A file there replaces ours of the same name; the
+//! placeholders of `index.html` are those in `document.rs`.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rust_embed::RustEmbed;
-use sha2::{Digest as _, Sha256};
 
 use super::language::Words;
 
-/// The page's files, read and hashed.
+/// The largest file that somebody may put in place of one of ours.
+const LARGEST_FILE: u64 = 256 * 1024;
+
+/// The page's files.
 pub(super) struct Assets {
     pub(super) template: String,
     pub(super) css: String,
@@ -37,7 +43,7 @@ static OURS: LazyLock<Arc<Assets>> = LazyLock::new(|| {
         template: text("index.html"),
         css: text("page.css"),
         js: text("page.js"),
-        favicon: format!("data:image/svg+xml;base64,{}", BASE64.encode(file("favicon.svg"))),
+        favicon: svg_address(file("favicon.svg")),
     })
 });
 
@@ -47,23 +53,58 @@ impl Assets {
         OURS.clone()
     }
 
-    /// What the document may do: its own style, its own script, and asking the
-    /// address it came from. Framing stays allowed: an app that lives in a frame
-    /// would otherwise stay blank there, and there is nothing to click on.
-    pub(super) fn policy(&self) -> String {
-        format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; \
-             img-src data:; base-uri 'none'; form-action 'none'",
-            hash(&self.js),
-            hash(&self.css)
-        )
+    /// Ours, with those of this folder instead where it has them.
+    pub(super) fn from_folder(folder: &Path) -> Result<Assets, FolderError> {
+        let ours = Assets::ours();
+        let text =
+            |name: &str, usual: &str| Ok(read(folder, name)?.unwrap_or_else(|| usual.to_owned()));
+        let mut languages = Vec::new();
+        for words in &ours.languages {
+            let name = format!("strings.{}.json", words.code);
+            languages.push(match read(folder, &name)? {
+                Some(json) => Words::read(json.as_bytes(), Some(words)).map_err(|source| {
+                    FolderError { file: folder.join(name), source: source.into() }
+                })?,
+                None => words.clone(),
+            });
+        }
+        let favicon = read(folder, "favicon.svg")?;
+        Ok(Assets {
+            template: text("index.html", &ours.template)?,
+            css: text("page.css", &ours.css)?,
+            js: text("page.js", &ours.js)?,
+            favicon: favicon.map_or_else(|| ours.favicon.clone(), |svg| svg_address(&svg)),
+            languages,
+        })
     }
+}
+
+/// A page of one's own that can't be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("the page's file `{}` cannot be used", file.display())]
+pub struct FolderError {
+    file: PathBuf,
+    source: io::Error,
+}
+
+fn read(folder: &Path, name: &str) -> Result<Option<String>, FolderError> {
+    let file = folder.join(name);
+    let wrong = |source| FolderError { file: file.clone(), source };
+    match std::fs::metadata(&file) {
+        Ok(found) if found.len() > LARGEST_FILE => Err(wrong(io::Error::other(format!(
+            "it has {} bytes, and {LARGEST_FILE} are the limit",
+            found.len()
+        )))),
+        Ok(_) => std::fs::read_to_string(&file).map(Some).map_err(wrong),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+fn svg_address(svg: impl AsRef<[u8]>) -> String {
+    format!("data:image/svg+xml;base64,{}", BASE64.encode(svg))
 }
 
 fn file(name: &str) -> Vec<u8> {
     Files::get(name).expect("the asset is compiled in").data.into_owned()
-}
-
-fn hash(text: &str) -> String {
-    format!("sha256-{}", BASE64.encode(Sha256::digest(text)))
 }

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::assets::Assets;
 use super::language::Words;
+use super::look::Look;
 use crate::status::{Phase, Status, StepState, StepStatus};
 
 /// After this many seconds the page says that it is taking long.
@@ -14,7 +14,7 @@ const SLOW_SECONDS: u64 = 60;
 
 /// One status in one language.
 pub(super) struct Document<'a> {
-    pub(super) assets: &'a Assets,
+    pub(super) look: &'a Look,
     pub(super) words: &'a Words,
     pub(super) status: &'a Status,
 }
@@ -23,7 +23,8 @@ impl Document<'_> {
     /// Renders the page. `sent` says that it answers something the visitor sent,
     /// a form say, which is lost.
     pub(super) fn html(&self, sent: bool) -> String {
-        let Document { assets, words, status } = *self;
+        let Document { look, words, status } = *self;
+        let (assets, face) = (&look.assets, &look.face);
         let say = |key: &str| escape(&self.say(key)).into_owned();
         let phase = word(status.phase);
         let (done, total) = progress(status);
@@ -38,7 +39,22 @@ impl Document<'_> {
                 "phase" => phase.into(),
                 "title" => say(&format!("title.{phase}")),
                 "lead" => say(&format!("lead.{phase}")),
-                "favicon" => assets.favicon.clone(),
+                "favicon" => match &face.logo {
+                    Some(logo) => escape(logo.as_str()).into_owned(),
+                    None => assets.favicon.clone(),
+                },
+                "logo" => optional(&face.logo, |logo| {
+                    format!("<img class=\"logo\" src=\"{}\" alt=\"\">", escape(logo.as_str()))
+                }),
+                "message" => optional(&face.message, |message| {
+                    format!("<p class=\"message\" dir=\"auto\">{}</p>", escape(message.as_str()))
+                }),
+                "support" => optional(&face.support, |link| {
+                    let (link, text) = (escape(link.as_str()), say("support"));
+                    format!(
+                        "<p class=\"support\"><a href=\"{link}\" rel=\"noreferrer\">{text}</a></p>"
+                    )
+                }),
                 "retry" => status.retry_after_seconds.max(1).to_string(),
                 "from" => escape(&status.from).into_owned(),
                 "to" => escape(&status.to).into_owned(),
@@ -59,7 +75,7 @@ impl Document<'_> {
                 "go.hidden" => hidden_unless(status.phase.is_over()),
                 "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
                 "strings" => data_block(&words.for_script()),
-                "css" => assets.css.clone(),
+                "css" => look.css.clone(),
                 "js" => assets.js.clone(),
                 _ => return None,
             })
@@ -138,6 +154,11 @@ fn segments(steps: &[StepStatus]) -> String {
     steps.iter().map(|step| format!("<i data-state=\"{}\"></i>", state_word(step.state))).collect()
 }
 
+/// A fragment of the document, or nothing.
+fn optional<T>(setting: &Option<T>, fragment: impl Fn(&T) -> String) -> String {
+    setting.as_ref().map(fragment).unwrap_or_default()
+}
+
 fn hidden_unless(shown: bool) -> String {
     if shown { String::new() } else { " hidden".into() }
 }
@@ -202,11 +223,17 @@ fn fill_between(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::Face;
+    use crate::page::assets::Assets;
     use crate::page::sample;
 
     fn html(status: &Status, sent: bool) -> String {
-        let assets = Assets::ours();
-        Document { assets: &assets, words: &assets.languages[0], status }.html(sent)
+        in_a_face(status, sent, Face::default())
+    }
+
+    fn in_a_face(status: &Status, sent: bool, face: Face) -> String {
+        let look = Look::new(face);
+        Document { look: &look, words: &look.assets.languages[0], status }.html(sent)
     }
 
     #[test]
@@ -229,12 +256,13 @@ mod tests {
 
     #[test]
     fn every_place_in_the_template_is_filled_in_every_phase() {
-        let assets = Assets::ours();
+        let look = Look::new(Face::default());
+        let assets = &look.assets;
         for (phase, words) in
             PHASES.iter().flat_map(|phase| assets.languages.iter().map(|words| (*phase, words)))
         {
             for sent in [false, true] {
-                let html = Document { assets: &assets, words, status: &sample(phase) }.html(sent);
+                let html = Document { look: &look, words, status: &sample(phase) }.html(sent);
                 let (body, _) = html.split_once("<script").expect("there is a script");
                 let (head, rest) = body.split_once("<style>").expect("there is a style sheet");
                 let (_, main) = rest.split_once("</style>").expect("it ends");
@@ -266,12 +294,13 @@ mod tests {
     #[test]
     fn the_policy_has_the_hashes_of_what_is_in_the_document() {
         let html = html(&sample(Phase::Updating), false);
-        let assets = Assets::ours();
+        let Look { assets, policy, .. } = Look::new(Face::default());
+        let policy = policy.to_str().expect("text");
         assert!(html.contains(&format!("<style>{}</style>", assets.css)));
         assert!(html.contains(&format!("<script>{}</script>", assets.js)));
         // An inline style attribute would be refused by the policy.
         assert!(!html.contains(" style=") && !html.contains("onclick"));
-        assert_eq!(assets.policy().matches("sha256-").count(), 2);
+        assert_eq!(policy.matches("sha256-").count(), 2);
     }
 
     #[test]
@@ -279,6 +308,49 @@ mod tests {
         let html = html(&sample(Phase::Updating), false);
         assert!(!html.contains("src=\"") && !html.contains("url(") && !html.contains("@import"));
         assert_eq!(html.matches("://").count(), 0);
+    }
+
+    #[test]
+    fn the_app_shows_its_own_face() {
+        let logo = "data:image/svg+xml;base64,PHN2Zy8+";
+        let face = Face {
+            message: "Back <b>soon</b>.".parse().ok(),
+            logo: logo.parse().ok(),
+            accent: "#aa3366".parse().ok(),
+            support: "https://example.org/?a&b=\"".parse().ok(),
+            ..Face::default()
+        };
+        let html = in_a_face(&sample(Phase::Updating), false, face.clone());
+        assert!(html.contains("<p class=\"message\" dir=\"auto\">Back &lt;b&gt;soon"));
+        assert!(html.contains("href=\"https://example.org/?a&amp;b=&quot;\" rel"));
+        assert_eq!(html.matches(logo).count(), 2);
+        assert!(html.contains("--app-light: #aa3366;"));
+        // The colour is part of the style that the policy allows.
+        let (ours, other) = (Look::new(Face::default()).policy, Look::new(face).policy);
+        assert_ne!(ours, other);
+        assert!(!html.contains(" style="));
+    }
+
+    #[test]
+    fn a_page_of_ones_own_takes_the_place_of_ours() {
+        let folder = std::env::temp_dir().join(format!("changeover-page-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let own = "<!doctype html><html lang=\"{{lang}}\"><title>{{title}}</title>\
+                   <style>b{color:red}</style><b>{{lead}}</b><script>{{js}}</script>";
+        std::fs::write(folder.join("index.html"), own).expect("written");
+        std::fs::write(folder.join("strings.de.json"), r#"{"lead.updating": "Gleich."}"#)
+            .expect("written");
+        let look = Look::from_folder(&folder, Face::default()).expect("a page");
+        let words = look.assets.languages.iter().find(|words| words.code == "de").expect("German");
+        let status = sample(Phase::Updating);
+        let html = Document { look: &look, words, status: &status }.html(false);
+        assert!(html.contains("<title>Acme Wiki wird aktualisiert</title>"), "{html}");
+        assert!(html.contains("<b>Gleich.</b>"));
+        let policy = look.policy.to_str().expect("text");
+        assert_eq!(policy.matches("sha256-").count(), 2);
+        std::fs::write(folder.join("page.css"), "x".repeat(1 << 20)).expect("written");
+        assert!(Look::from_folder(&folder, Face::default()).is_err());
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::assets::Assets;
 use super::compress::gzip;
 use super::document::Document;
+use super::look::Look;
 use crate::status::Status;
 
 /// One status in every form that somebody may ask for.
@@ -21,7 +21,7 @@ pub(super) struct Rendered {
     pub(super) event: Bytes,
     /// As many as there are languages; most of them are never asked for.
     translations: Vec<OnceLock<Translation>>,
-    assets: Arc<Assets>,
+    look: Arc<Look>,
 }
 
 /// What is different in each language.
@@ -41,7 +41,7 @@ pub(super) struct Html {
 }
 
 impl Rendered {
-    pub(super) fn new(status: Status, assets: Arc<Assets>) -> Rendered {
+    pub(super) fn new(status: Status, look: Arc<Look>) -> Rendered {
         let json = json!(status).to_string();
         Rendered {
             update: HeaderValue::from_str(&status.update)
@@ -49,8 +49,8 @@ impl Rendered {
             retry_after: status.retry_after_seconds.max(1),
             event: format!("retry: 2000\nevent: status\ndata: {json}\n\n").into(),
             json: json.into(),
-            translations: assets.languages.iter().map(|_| OnceLock::new()).collect(),
-            assets,
+            translations: look.assets.languages.iter().map(|_| OnceLock::new()).collect(),
+            look,
             status,
         }
     }
@@ -58,8 +58,8 @@ impl Rendered {
     /// The answers in one of the languages.
     pub(super) fn translated(&self, language: usize) -> &Translation {
         self.translations[language].get_or_init(|| {
-            let words = &self.assets.languages[language];
-            let document = Document { assets: &self.assets, words, status: &self.status };
+            let words = &self.look.assets.languages[language];
+            let document = Document { look: &self.look, words, status: &self.status };
             let text = document.plain();
             Translation {
                 language: HeaderValue::from_str(&words.code)

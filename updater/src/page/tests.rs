@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Assets, Limits, Page, Serving};
+use super::assets::Assets;
+use super::{Limits, Page, Serving};
 use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
 
 #[tokio::test]
