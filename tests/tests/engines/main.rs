@@ -2,6 +2,7 @@
 //!
 //! Cases that put the machine under load run alone; the others side by side.
 
+mod browser;
 mod commands;
 mod crashes;
 mod visitors;
@@ -26,8 +27,12 @@ pub(crate) struct Case {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
-    let cases: Vec<Case> =
-        visitors::cases().into_iter().chain(commands::cases()).chain(crashes::cases()).collect();
+    let cases: Vec<Case> = visitors::cases()
+        .into_iter()
+        .chain(commands::cases())
+        .chain(crashes::cases())
+        .chain(browser::cases())
+        .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)
     {

@@ -91,6 +91,8 @@ pub(super) async fn preview(command: PageCommand) -> Result<Exit, CliError> {
         items.push_str(&format!("<li><a href=\"/{name}/\">{about}</a></li>\n"));
         if name.starts_with("live") {
             tokio::spawn(play(page.clone(), title.to_owned(), phase));
+        } else {
+            tokio::spawn(hold(page.clone(), page.status()));
         }
         states.push((name.to_owned(), page));
     }
@@ -122,6 +124,14 @@ const INDEX: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">
 <title>The page's states</title>\n<h1>The page's states</h1>\n<ul>\n{items}</ul>\n\
 <form method=\"post\" action=\"/updating/\"><button>After a form was sent</button></form>\n\
 <p>{languages}</p></html>\n";
+
+/// Lets no time pass on a page.
+async fn hold(page: Page, status: Status) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        page.publish(status.clone());
+    }
+}
 
 /// An update, or one that is taken back, again and again.
 async fn play(page: Page, title: String, end: Phase) {

@@ -4,6 +4,7 @@
 //! `/.changeover/` gets the state of the page that it runs on.
 
 use std::io;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, REFERER};
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::answer::{self, Answer};
 use super::connection::{self, Answers};
-use super::{Open, Page};
+use super::{Open, Page, make_room_for_files};
 
 /// The states, each with its name and what it is, and the index of them as HTML.
 #[derive(Clone)]
@@ -26,10 +27,17 @@ pub struct Preview {
 impl Preview {
     /// Serves them on this listener for good.
     pub async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
+        if let Some((_, page)) = self.states.first() {
+            make_room_for_files(page.limits().connections);
+        }
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         loop {
-            let (stream, _) = listener.accept().await?;
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of descriptors, most likely: those who are here leave soon.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
             let preview = self.clone();
             tokio::spawn(async move {
                 let Some((_, first)) = preview.states.first() else { return };
