@@ -14,7 +14,8 @@
   const READING = 4000; // Whoever was told about a rollback should have the time to read it.
   const SLOW_SECONDS = 60;
 
-  const element = (id) => document.getElementById(id);
+  // A page of the operator's own may do without some of them.
+  const element = (id) => document.getElementById(id) || document.createElement("div");
   const words = JSON.parse(element("strings").textContent);
   let status = JSON.parse(element("status").textContent);
   let statusAt = Date.now();
@@ -30,6 +31,9 @@
   let overSince = 0;
   let leftAt = 0;
   let timer = 0;
+  // Over how many milliseconds everybody who has this page open should spread.
+  let spread = 0;
+  let turn = 0;
 
   // The helper's word that the app answers, one version or the other.
   const isOver = () => status.phase === "updated" || status.phase === "rolled-back";
@@ -59,12 +63,15 @@
     stream.addEventListener("status", hear((news) => {
       reached(true);
       show(news);
-      if (isOver()) look();
+      if (isOver()) lookInTurn();
       else if (status.phase === "needs-a-person") follow();
     }));
     stream.addEventListener("alive", hear((seconds) => {
       status.elapsed_seconds = seconds;
       statusAt = Date.now();
+    }));
+    stream.addEventListener("spread", hear((milliseconds) => {
+      spread = milliseconds;
     }));
     stream.addEventListener("error", streamFailed);
   }
@@ -77,7 +84,13 @@
   function streamFailed() {
     closeStream();
     streamNotBefore = Date.now() + Math.min(1000 * 2 ** streamFailures++, 30000);
-    look();
+    lookInTurn();
+  }
+
+  // All streams end in the same moment; the new version shouldn't meet all of us in the next.
+  function lookInTurn() {
+    clearTimeout(timer);
+    timer = setTimeout(look, isOver() ? turn : Math.random() * spread);
   }
 
   function pause() {
@@ -90,7 +103,7 @@
   }
 
   const stillReading = () =>
-    status.phase === "rolled-back" ? Math.max(0, overSince + READING - Date.now()) : 0;
+    status.phase === "rolled-back" ? Math.max(0, overSince + READING + turn - Date.now()) : 0;
 
   // Asks who answers now, and goes over if it is the app.
   async function look() {
@@ -193,6 +206,7 @@
     if (!isOver()) overSince = 0;
     else if (!overSince) {
       overSince = Date.now();
+      turn = Math.random() * spread;
       looks = 0;
     }
     render();
@@ -212,7 +226,8 @@
       active < 0 ? title : fill(words["progress.tab"], { step: active + 1, steps: steps.length, title });
     write("title", title);
     write("lead", say("lead." + phase));
-    write(element("go").firstElementChild, say(phase === "needs-a-person" ? "go.try" : "go"));
+    const link = element("go").firstElementChild;
+    write(link, say(phase === "needs-a-person" ? "go.try" : "go"));
 
     const [from, to] = element("versions").querySelectorAll("dd");
     write(from, status.from);
@@ -283,7 +298,7 @@
 
   function write(target, text) {
     if (typeof target === "string") target = element(target);
-    if (target.textContent !== text) target.textContent = text;
+    if (target && target.textContent !== text) target.textContent = text;
   }
 
   function children(parent, tag, list, update) {

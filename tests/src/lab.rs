@@ -42,6 +42,11 @@ use network::Network;
 
 pub use claim::clear_leftovers;
 pub use image::busybox;
+/// Installing what the machine lacks.
+pub(crate) mod tools {
+    pub(crate) use super::install::{install_packages, is_installed, run};
+}
+
 pub use install::{EngineKind, InstallError, UnknownEngine, install};
 pub use network::Netns;
 pub use registry::{Login, Registry};

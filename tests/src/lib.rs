@@ -1,6 +1,7 @@
 //! The end-to-end suite's own parts: throw-away engines, a sample app, a load of
 //! visitors.
 
+pub mod browser;
 pub mod fake;
 pub mod lab;
 pub mod load;

@@ -1,6 +1,7 @@
 //! The command line: its definitions. What the commands do is in the files below.
 
 mod exit;
+mod face;
 mod look;
 mod output;
 mod update;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use exit::{CliError, Exit};
+pub use face::{PageArgs, PageCommand};
 
 use crate::engine::Endpoint;
 use crate::launch::{self, PullPolicy};
@@ -26,6 +28,9 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         let emit = |event: &crate::events::Event| Output::new(true, false).event(event);
         return Ok(Exit::from(&crate::helper::run(endpoint, &helper, emit).await?));
     }
+    if let Command::Page(command) = cli.command {
+        return face::preview(command).await;
+    }
     let engine = launch::connect(cli.host.as_ref()).await?;
     let done = match cli.command {
         Command::Update(args) => update::update(&engine, args, &output).await,
@@ -34,7 +39,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Rollback(args) => update::rollback(&engine, args, &output).await,
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
-        Command::Run { .. } => Ok(Exit::Done),
+        Command::Page(_) | Command::Run { .. } => Ok(Exit::Done),
     };
     output.done();
     done
@@ -103,6 +108,11 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show the page in all its states, without an engine and without an app.
+    #[command(
+        after_help = "Example:\n  changeover page --preview --title Wiki --page-accent '#aa3366' --page-logo logo.svg"
+    )]
+    Page(PageCommand),
     /// What the helper container runs.
     #[command(hide = true)]
     Run {
@@ -183,9 +193,9 @@ pub struct How {
     /// The only HTTP status that counts [default: any below 500].
     #[arg(long, env = "CHANGEOVER_HEALTH_STATUS", value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..600))]
     pub health_status: Option<u16>,
-    /// The app's name on the page [default: the container's].
-    #[arg(long, env = "CHANGEOVER_TITLE", value_name = "TEXT")]
-    pub title: Option<String>,
+    /// The page.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,

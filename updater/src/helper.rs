@@ -4,6 +4,7 @@
 //! down: after an update it deletes itself; after a rollback it gives up its
 //! restart policy and exits, so that its log and exit code stay readable.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::engine::{Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::handover::{Switch, SwitchError};
+use crate::launch::PAGE_FOLDER;
 use crate::page::Page;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
@@ -66,7 +68,7 @@ pub async fn run(
     };
     info!(update = plan.update, app = plan.app, "starting");
 
-    let page = Page::new(initial_status(&plan));
+    let page = page(&plan);
     let mut progress = Progress::new(page.clone(), emit);
     let table = format!("changeover-{}", plan.app);
     let (switch, because) = match Switch::prepare(&plan.handover, &table, page.clone()) {
@@ -96,6 +98,19 @@ pub async fn run(
     runner.drain(DRAIN_LIMIT).await;
     stand_down(&engine, &me, &outcome).await;
     Ok(outcome)
+}
+
+/// The page as the plan has it. The app comes before a page of its own: where that
+/// can't be shown, ours is.
+fn page(plan: &Plan) -> Page {
+    let (status, face) = (initial_status(plan), &plan.page.face);
+    if face.folder.is_some() {
+        match Page::from_folder(status.clone(), face, Path::new(PAGE_FOLDER)) {
+            Ok(page) => return page,
+            Err(error) => warn!(error = chain(&error), "the usual page is shown"),
+        }
+    }
+    Page::with_face(status, face)
 }
 
 /// The plan in a helper's labels.

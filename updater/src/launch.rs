@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::LaunchError;
+pub(crate) use helper::PAGE_FOLDER;
 pub use helper::{HelperOptions, is_finished};
 pub use image::PullPolicy;
 
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 use crate::engine::{Credentials, Endpoint, Engine, EngineError};
 use crate::events::Event;
+use crate::face::Face;
 use crate::plan::{ExpectedStatus, HandoverMode, Plan};
 use crate::successor::{Difference, Loss};
 
@@ -52,6 +54,8 @@ pub struct Request {
     pub health: HealthRequest,
     /// The app's name on the page, instead of the container's.
     pub title: Option<String>,
+    /// The app's own face, where its labels don't say or somebody knows better.
+    pub face: Face,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }

@@ -107,6 +107,7 @@
 pub mod cli;
 pub mod engine;
 pub mod events;
+pub mod face;
 pub mod follow;
 pub mod gate;
 pub mod handover;

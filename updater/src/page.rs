@@ -14,31 +14,53 @@
 //! that leaves is in [`Status`].
 
 mod answer;
+mod assets;
+mod colour;
+mod compress;
 mod connection;
+mod cors;
 mod document;
 mod events;
+mod language;
+mod look;
+mod preview;
 mod rendered;
 #[cfg(test)]
 mod tests;
+mod veil;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::answer::Answer;
 pub use self::answer::X_CHANGEOVER;
-use self::connection::Limits;
+pub use self::assets::FolderError;
+use self::connection::{Answers, Limits};
+use self::look::Look;
+pub use self::preview::Preview;
 use self::rendered::Rendered;
+use crate::face::Face;
 use crate::status::Status;
 
 /// How many connections may wait to be accepted; the kernel has a limit of its own.
 const WAITING: i32 = 4096;
+
+/// The languages that the page speaks.
+pub fn languages() -> Vec<String> {
+    assets::Assets::ours().languages.iter().map(|words| words.code.clone()).collect()
+}
 
 /// The page. Clones are the same page.
 #[derive(Clone)]
@@ -49,6 +71,7 @@ pub struct Page {
 struct Shared {
     published: watch::Sender<Published>,
     rendered: Mutex<Option<Arc<Rendered>>>,
+    look: Arc<Look>,
     limits: Limits,
     room: Arc<Semaphore>,
     room_for_streams: Arc<Semaphore>,
@@ -59,19 +82,38 @@ struct Shared {
 struct Published {
     status: Status,
     at: Instant,
+    /// How many event streams were open then.
+    streams: usize,
 }
 
 impl Page {
     /// A page that shows this status. It isn't served yet.
     pub fn new(status: Status) -> Page {
-        Page::with_limits(status, Limits::default())
+        Page::with_face(status, &Face::default())
     }
 
+    /// The same with the app's own face. Its folder is not looked at.
+    pub fn with_face(status: Status, face: &Face) -> Page {
+        Page::with(status, Look::new(face.clone()), Limits::default())
+    }
+
+    /// The same with the files of a folder in place of ours.
+    pub fn from_folder(status: Status, face: &Face, folder: &Path) -> Result<Page, FolderError> {
+        let look = Look::from_folder(folder, face.clone())?;
+        Ok(Page::with(status, look, Limits::default()))
+    }
+
+    #[cfg(test)]
     fn with_limits(status: Status, limits: Limits) -> Page {
+        Page::with(status, Look::new(Face::default()), limits)
+    }
+
+    fn with(status: Status, look: Look, limits: Limits) -> Page {
         Page {
             shared: Arc::new(Shared {
-                published: watch::Sender::new(Published { status, at: Instant::now() }),
+                published: watch::Sender::new(Published { status, at: Instant::now(), streams: 0 }),
                 rendered: Mutex::new(None),
+                look: Arc::new(look),
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
                 open: watch::Sender::new(0),
@@ -82,7 +124,8 @@ impl Page {
 
     /// Shows another status from now on. Whoever watches sees it at once.
     pub fn publish(&self, status: Status) {
-        self.shared.published.send_replace(Published { status, at: Instant::now() });
+        let published = Published { status, at: Instant::now(), streams: self.streams() };
+        self.shared.published.send_replace(published);
     }
 
     /// What the page says now. Time passes in it between two publications.
@@ -92,6 +135,7 @@ impl Page {
 
     /// Answers on this listener until it is told to stop. Needs a tokio runtime.
     pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
+        make_room_for_files(self.limits().connections);
         listener.set_nonblocking(true)?;
         // Listening again changes only how many may wait for us in the kernel.
         SockRef::from(&listener).listen(WAITING)?;
@@ -154,7 +198,8 @@ impl Page {
     fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
         let open = Open::new(self);
         tokio::spawn(async move {
-            connection::serve(&open.0, stream).await;
+            let page = &open.0;
+            connection::serve(page.limits(), page, stream).await;
             drop(room);
         });
     }
@@ -163,8 +208,17 @@ impl Page {
         &self.shared.limits
     }
 
+    fn look(&self) -> &Arc<Look> {
+        &self.shared.look
+    }
+
     fn watch(&self) -> watch::Receiver<Published> {
         self.shared.published.subscribe()
+    }
+
+    /// How many event streams are open.
+    fn streams(&self) -> usize {
+        self.limits().streams - self.shared.room_for_streams.available_permits()
     }
 
     fn permit_for_a_stream(&self) -> Option<OwnedSemaphorePermit> {
@@ -176,7 +230,7 @@ impl Page {
         let mut kept = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some(rendered) if rendered.status == status => rendered.clone(),
-            _ => kept.insert(Arc::new(Rendered::new(status))).clone(),
+            _ => kept.insert(Arc::new(Rendered::new(status, self.look().clone()))).clone(),
         }
     }
 }
@@ -186,8 +240,21 @@ impl Published {
         let mut status = self.status.clone();
         if !status.phase.is_over() {
             status.elapsed_seconds += self.at.elapsed().as_secs();
+            // What has lasted long is likely to last a while longer.
+            let patience = status.elapsed_seconds / 10;
+            status.retry_after_seconds = status.retry_after_seconds.max(patience.min(30));
         }
         status
+    }
+}
+
+impl Answers for Page {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        answer::answer(self, request)
+    }
+
+    fn refuse(&self, status: StatusCode) -> Response<String> {
+        answer::malformed(self, status)
     }
 }
 
@@ -209,6 +276,16 @@ impl Serving {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
+    }
+}
+
+/// Every connection is a file, and some systems begin with a thousand of them.
+fn make_room_for_files(wanted: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = wanted as u64 + 200;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
 

@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::face::Face;
+
 /// The version of the plan's JSON. A helper refuses a plan it does not know.
 pub const SCHEMA: u32 = 1;
 
@@ -308,6 +310,9 @@ pub struct PageSettings {
     pub from: String,
     /// The version that comes, for people.
     pub to: String,
+    /// The app's own face.
+    #[serde(default, skip_serializing_if = "Face::is_plain")]
+    pub face: Face,
 }
 
 /// Where a container stands in the choreography is its name.
@@ -363,6 +368,13 @@ pub mod labels {
     pub const UPDATE: &str = "io.changeover.update";
     /// [`Plan::record`](super::Plan::record), as JSON, on the new container.
     pub const RECORD: &str = "io.changeover.record";
+    /// What the labels start with by which an app gives the page its face.
+    pub const PAGE: &str = "io.changeover.page.";
     /// What every label of ours starts with.
     pub const PREFIX: &str = "io.changeover.";
+
+    /// Whether a label is our own note on a container, and not the user's word to us.
+    pub fn is_ours(label: &str) -> bool {
+        label.starts_with(PREFIX) && !label.starts_with(PAGE)
+    }
 }

@@ -100,6 +100,22 @@ pub fn initial_status(plan: &Plan) -> Status {
     }
 }
 
+/// What an update looks like while this step is under way, for those who design the page.
+pub fn sample_status(title: &str, phase: Phase, step: &str, elapsed_seconds: u64) -> Status {
+    Status {
+        schema: SCHEMA,
+        update: "preview".into(),
+        title: title.into(),
+        from: "1.4.2".into(),
+        to: "1.5.0".into(),
+        phase,
+        steps: steps(phase, STEPS.iter().position(|known| known.key == step).unwrap_or(0)),
+        started_at: Timestamp::now().to_string(),
+        elapsed_seconds,
+        retry_after_seconds: 2,
+    }
+}
+
 fn gate() -> usize {
     STEPS.iter().position(|step| step.key == "gate").unwrap_or(0)
 }

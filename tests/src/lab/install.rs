@@ -170,12 +170,12 @@ pub(crate) fn search_path() -> String {
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-fn is_installed(tool: &str) -> bool {
+pub(crate) fn is_installed(tool: &str) -> bool {
     search_path().split(':').any(|dir| Path::new(dir).join(tool).is_file())
 }
 
-fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
-    eprintln!("installing {} (Debian packages, for throw-away test engines)…", packages.join(", "));
+pub(crate) fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
+    eprintln!("installing {} (Debian packages, for tests)…", packages.join(", "));
     let install = || {
         let mut apt = Command::new("apt-get");
         apt.args([
@@ -244,7 +244,7 @@ fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
 }
 
 /// Runs a tool and answers with what it wrote to its standard output.
-fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
     let failed = |output: String| InstallError::Tool { what: what.to_owned(), output };
     let output = command.output().map_err(|error| failed(error.to_string()))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();

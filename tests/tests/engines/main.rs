@@ -2,6 +2,7 @@
 //!
 //! Cases that put the machine under load run alone; the others side by side.
 
+mod browser;
 mod commands;
 mod crashes;
 mod image;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         .chain(crashes::cases())
         .chain(image::cases())
         .chain(sets::cases())
+        .chain(browser::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)

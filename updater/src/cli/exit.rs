@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::engine::EngineError;
 use crate::helper::HelperError;
 use crate::launch::LaunchError;
+use crate::page::FolderError;
 use crate::swap::Outcome;
 
 /// The end of a command that did what it is for.
@@ -113,6 +114,18 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// No preview.
+    #[error("cannot show the page on {address}\nhint: another port by --port")]
+    Preview {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A page of one's own that can't be shown.
+    #[error(transparent)]
+    PageFolder(#[from] FolderError),
 }
 
 impl CliError {

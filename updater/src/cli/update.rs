@@ -323,7 +323,8 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
             port: how.health_port,
             status: how.health_status,
         },
-        title: how.title.clone(),
+        title: how.page.title.clone(),
+        face: how.page.face(),
         allow: how.allow.clone(),
     })
 }

@@ -1,7 +1,7 @@
 //! The helper container: made from this very binary, if nobody names an image.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use crate::swap::observe::observe;
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
+/// Where the helper finds a page of the operator's own.
+pub(crate) const PAGE_FOLDER: &str = "/page";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
 /// How often a start is repeated whose answer was lost, and after what pause each:
@@ -80,6 +82,12 @@ pub(super) async fn start(
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
+        }
+        Err(error) if is_about(&error, plan.page.face.folder.as_deref()) => {
+            return Err(failed(
+                "the folder of --page-dir is not there on the engine's host",
+                error,
+            ));
         }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
@@ -175,6 +183,12 @@ async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> 
     Ok(fresh && (seen.old.iter().any(Option::is_none) || is_owed(plan, &seen.facts)))
 }
 
+fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
+    let text = error.to_string();
+    text.contains("bind source path does not exist")
+        && folder.is_some_and(|folder| text.trim_end().ends_with(&*folder.to_string_lossy()))
+}
+
 /// The create request. Short: everything that the helper does is in the plan.
 fn create_body(
     engine: &Engine,
@@ -193,6 +207,11 @@ fn create_body(
         Some(_) => format!("unix://{SOCKET}"),
         None => engine.endpoint().to_string(),
     };
+    let socket = socket.map(|source| json!({ "Type": "bind", "Source": source, "Target": SOCKET }));
+    let folder = plan.page.face.folder.as_ref().map(|source| {
+        json!({ "Type": "bind", "Source": source, "Target": PAGE_FOLDER, "ReadOnly": true })
+    });
+    let mounts: Vec<Value> = socket.into_iter().chain(folder).collect();
     json!({
         "Image": image,
         "Entrypoint": ["/changeover"],
@@ -214,9 +233,7 @@ fn create_body(
         "HostConfig": {
             "NetworkMode": "host",
             // As a mount, since a bind of a path that isn't there would make it a folder.
-            "Mounts": socket.map(|source| {
-                vec![json!({ "Type": "bind", "Source": source, "Target": SOCKET })]
-            }),
+            "Mounts": mounts,
             "RestartPolicy": { "Name": policy, "MaximumRetryCount": 0 },
             "AutoRemove": options.auto_remove,
             "ReadonlyRootfs": true,

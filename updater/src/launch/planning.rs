@@ -4,11 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::image::canonical;
 use super::preflight::Found;
 use super::{HealthRequest, LaunchError, Prepared, Request, Surroundings, dependants, reach, text};
 use crate::engine::{Engine, split_reference};
+use crate::face::{Face, title_from_labels};
 use crate::plan::{GatePlan, Image, Member, Old, PageSettings, Plan, Probe, Published, SCHEMA};
 use crate::successor::{Inputs, Successor, differences, successor};
 
@@ -64,7 +66,12 @@ pub(super) async fn plan(
             stable_seconds: request.stable.as_secs(),
         },
         page: PageSettings {
-            title: request.title.clone().unwrap_or_else(|| found.app.clone()),
+            title: request
+                .title
+                .clone()
+                .or_else(|| title_from_labels(&found.old["Config"]["Labels"]))
+                .unwrap_or_else(|| found.app.clone()),
+            face: face(request, &found.old["Config"]["Labels"]),
             from: version_of(&members[0].old.image.reference),
             to: version_of(&request.image),
         },
@@ -141,6 +148,16 @@ fn make_successor(
         why: error.to_string(),
         hint: "does this engine speak Docker's API?".into(),
     })
+}
+
+/// The app's face: as asked for, or else as its labels have it. A label that is
+/// wrong costs the app its colour, not its update.
+fn face(request: &Request, labels: &Value) -> Face {
+    let (face, complaints) = Face::from_labels(labels);
+    for complaint in complaints {
+        warn!("{complaint}");
+    }
+    request.face.clone().or(face)
 }
 
 fn member(

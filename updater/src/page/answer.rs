@@ -13,17 +13,18 @@
 //!   without naming a type, as API clients do.
 //! - One line of plain text: everybody else, `curl` and images alike.
 
-use std::convert::Infallible;
-
-use super::{Page, document, events};
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
+
+use super::events::Listener;
+use super::language::Wish;
+use super::{Page, compress, cors};
 
 /// Where scripts ask how far it is.
 pub(super) const STATUS: &str = "/.changeover/status";
@@ -36,63 +37,114 @@ pub const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// An answer.
+pub(super) enum Answer {
+    /// All of it.
+    Whole(Response<Full<Bytes>>),
+    /// The head, and what follows from time to time.
+    Stream(Response<&'static str>, Listener),
+}
 
-/// The answer, and whether it is a stream that goes on.
-pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> (Response<Body>, bool) {
+/// Answers a request.
+pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (mut response, goes_on) = match request.uri().path() {
-        STATUS if reading => (status(page), false),
-        EVENTS if request.method() == Method::GET => match events::stream(page) {
-            Some(body) => (with(StatusCode::OK, "text/event-stream", body), true),
-            None => (refusal(page, Kind::Text, reading), false),
-        },
-        _ => (refusal(page, Kind::wanted_by(request), reading), false),
+    let path = request.uri().path();
+    if path == EVENTS && request.method() == Method::GET {
+        // One of too many asks for the status instead.
+        if let Some(listener) = Listener::new(page) {
+            let mut response = with(StatusCode::OK, "text/event-stream", "");
+            add_headers(page, response.headers_mut());
+            cors::allow_reading(request.headers(), response.headers_mut());
+            response.headers_mut().remove(RETRY_AFTER);
+            // A proxy that collects the stream first would make it useless.
+            let accel = HeaderName::from_static("x-accel-buffering");
+            response.headers_mut().insert(accel, HeaderValue::from_static("no"));
+            return Answer::Stream(response, listener);
+        }
+    }
+    let mut response = match path {
+        _ if cors::is_harmless_preflight(request) => cors::preflight(),
+        STATUS if reading => status(page),
+        EVENTS if reading => refusal(page, Kind::Text, request),
+        _ => refusal(page, Kind::wanted_by(request), request),
     };
+    add_headers(page, response.headers_mut());
+    cors::allow_reading(request.headers(), response.headers_mut());
+    Answer::Whole(response)
+}
+
+/// The answer to something that isn't a request as HTTP has it, or is too large.
+pub(super) fn malformed(page: &Page, status: StatusCode) -> Response<String> {
+    let mut response = with(status, "text/plain; charset=utf-8", format!("{status}\n"));
+    add_headers(page, response.headers_mut());
+    response
+}
+
+/// What every answer of ours carries.
+fn add_headers(page: &Page, headers: &mut HeaderMap) {
     let rendered = page.rendered();
-    let headers = response.headers_mut();
     let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
     set(CACHE_CONTROL, "no-store");
     // Who stayed on this connection would stay on the page after the switch.
     set(CONNECTION, "close");
-    set(VARY, "Accept, Content-Type, Sec-Fetch-Dest, X-Requested-With");
+    set(
+        VARY,
+        "Accept, Accept-Encoding, Accept-Language, Content-Type, Origin, Sec-Fetch-Dest, X-Requested-With",
+    );
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "same-origin");
+    // Of robots.txt as well: a 503 there makes crawlers wait.
     set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    set(CONTENT_SECURITY_POLICY, document::security_policy());
-    if goes_on {
-        // A proxy that collects the stream first would make it useless.
-        set(HeaderName::from_static("x-accel-buffering"), "no");
-    } else {
-        headers.insert(RETRY_AFTER, rendered.retry_after.into());
-    }
+    headers.insert(RETRY_AFTER, rendered.retry_after.into());
+    headers.insert(CONTENT_SECURITY_POLICY, page.look().policy.clone());
     headers.insert(X_CHANGEOVER, rendered.update.clone());
-    (response, goes_on)
 }
 
-fn status(page: &Page) -> Response<Body> {
-    with(StatusCode::OK, "application/json", full(page.rendered().json.clone()))
+fn status(page: &Page) -> Response<Full<Bytes>> {
+    with(StatusCode::OK, "application/json", Full::new(page.rendered().json.clone()))
 }
 
-fn refusal(page: &Page, kind: Kind, reading: bool) -> Response<Body> {
-    let rendered = page.rendered();
-    let (kind, body) = match kind {
-        Kind::Html => ("text/html; charset=utf-8", rendered.html(!reading)),
-        Kind::Json => ("application/problem+json", rendered.problem.clone()),
-        Kind::Text => ("text/plain; charset=utf-8", rendered.text.clone()),
+fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Full<Bytes>> {
+    let headers = request.headers();
+    let wish = Wish {
+        query: request.uri().query(),
+        accept: headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()),
     };
-    with(StatusCode::SERVICE_UNAVAILABLE, kind, full(body))
+    let rendered = page.rendered();
+    let words = rendered.translated(page.look().language(wish));
+    let mut packed = false;
+    let (kind, body) = match kind {
+        Kind::Html => {
+            let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+            let html = if reading { &words.html } else { &words.html_after_sending };
+            packed = compress::is_wanted(headers);
+            let body = if packed { html.gzip() } else { html.plain.clone() };
+            ("text/html; charset=utf-8", body)
+        }
+        Kind::Json => ("application/problem+json", words.problem.clone()),
+        Kind::Text => ("text/plain; charset=utf-8", words.text.clone()),
+    };
+    let mut response = with(StatusCode::SERVICE_UNAVAILABLE, kind, Full::new(body));
+    response.headers_mut().insert(CONTENT_LANGUAGE, words.language.clone());
+    if is_grpc(headers) {
+        // UNAVAILABLE. Over HTTP/1.1 that is gRPC-Web, which reads it from the head.
+        response.headers_mut().insert("grpc-status", HeaderValue::from_static("14"));
+    }
+    if packed {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
-fn with(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+fn with<B>(status: StatusCode, kind: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).boxed_unsync()
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// What somebody reads.

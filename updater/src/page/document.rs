@@ -1,78 +1,129 @@
 //! What the page says: one HTML document with everything in it.
 //!
 //! One document, one request: anything fetched a moment later from the app's
-//! port may be answered by the app already. The assets are `maintenance-ui/` as
-//! they are, without a build step; their hashes make the content security policy.
+//! port may be answered by the app already.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use rust_embed::{EmbeddedFile, RustEmbed};
-
+use super::language::Words;
+use super::look::Look;
 use crate::status::{Phase, Status, StepState, StepStatus};
 
 /// After this many seconds the page says that it is taking long.
 const SLOW_SECONDS: u64 = 60;
 
-/// Renders the page. `sent` says that it answers something the visitor sent,
-/// a form say, which is lost.
-pub(super) fn html(status: &Status, sent: bool) -> String {
-    let assets = &*ASSETS;
-    let say = |key: &str| escape(&say(key, status)).into_owned();
-    let phase = word(status.phase);
-    let (done, total) = progress(status);
-    let under_way = matches!(status.phase, Phase::Updating | Phase::RollingBack);
-    let slow = under_way && status.elapsed_seconds > SLOW_SECONDS;
-    // "latest → latest" would say nothing.
-    let versions = status.from != status.to && !status.from.is_empty() && !status.to.is_empty();
+/// One status in one language.
+pub(super) struct Document<'a> {
+    pub(super) look: &'a Look,
+    pub(super) words: &'a Words,
+    pub(super) status: &'a Status,
+}
 
-    fill(&assets.template, |name| {
-        Some(match name {
-            "lang" | "dir" | "progress" => say(name),
-            "phase" => phase.into(),
-            "title" => say(&format!("title.{phase}")),
-            "lead" => say(&format!("lead.{phase}")),
-            "favicon" => assets.favicon.clone(),
-            "retry" => status.retry_after_seconds.max(1).to_string(),
-            "from" => escape(&status.from).into_owned(),
-            "to" => escape(&status.to).into_owned(),
-            "from.label" => say("from"),
-            "to.label" => say("to"),
-            "versions.hidden" => hidden_unless(versions),
-            "segments" => segments(&status.steps),
-            "steps" => status.steps.iter().map(|step| item(step, status)).collect(),
-            "steps.done" => done.to_string(),
-            "steps.total" => total.to_string(),
-            "step" => escape(&current_step(status)).into_owned(),
-            "sent" => say("note.sent"),
-            "sent.hidden" => hidden_unless(sent),
-            "slow" => say("note.slow"),
-            "slow.hidden" => hidden_unless(slow),
-            "unreachable" => say("note.unreachable"),
-            "go" => say(if status.phase == Phase::NeedsAPerson { "go.try" } else { "go" }),
-            "go.hidden" => hidden_unless(status.phase.is_over()),
-            "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
-            "strings" => data_block(&assets.strings_json),
-            "css" => assets.css.clone(),
-            "js" => assets.js.clone(),
-            _ => return None,
+impl Document<'_> {
+    /// Renders the page. `sent` says that it answers something the visitor sent,
+    /// a form say, which is lost.
+    pub(super) fn html(&self, sent: bool) -> String {
+        let Document { look, words, status } = *self;
+        let (assets, face) = (&look.assets, &look.face);
+        let say = |key: &str| escape(&self.say(key)).into_owned();
+        let phase = word(status.phase);
+        let (done, total) = progress(status);
+        let under_way = matches!(status.phase, Phase::Updating | Phase::RollingBack);
+        let slow = under_way && status.elapsed_seconds > SLOW_SECONDS;
+        // "latest → latest" would say nothing.
+        let versions = status.from != status.to && !status.from.is_empty() && !status.to.is_empty();
+
+        fill(&assets.template, |name| {
+            Some(match name {
+                "lang" | "dir" | "progress" => say(name),
+                "phase" => phase.into(),
+                "title" => say(&format!("title.{phase}")),
+                "lead" => say(&format!("lead.{phase}")),
+                "favicon" => match &face.logo {
+                    Some(logo) => escape(logo.as_str()).into_owned(),
+                    None => assets.favicon.clone(),
+                },
+                "logo" => optional(&face.logo, |logo| {
+                    format!("<img class=\"logo\" src=\"{}\" alt=\"\">", escape(logo.as_str()))
+                }),
+                "message" => optional(&face.message, |message| {
+                    format!("<p class=\"message\" dir=\"auto\">{}</p>", escape(message.as_str()))
+                }),
+                "support" => optional(&face.support, |link| {
+                    let (link, text) = (escape(link.as_str()), say("support"));
+                    format!(
+                        "<p class=\"support\"><a href=\"{link}\" rel=\"noreferrer\">{text}</a></p>"
+                    )
+                }),
+                "retry" => status.retry_after_seconds.max(1).to_string(),
+                "from" => escape(&status.from).into_owned(),
+                "to" => escape(&status.to).into_owned(),
+                "from.label" => say("from"),
+                "to.label" => say("to"),
+                "versions.hidden" => hidden_unless(versions),
+                "segments" => segments(&status.steps),
+                "steps" => status.steps.iter().map(|step| self.item(step)).collect(),
+                "steps.done" => done.to_string(),
+                "steps.total" => total.to_string(),
+                "step" => escape(&self.current_step()).into_owned(),
+                "sent" => say("note.sent"),
+                "sent.hidden" => hidden_unless(sent),
+                "slow" => say("note.slow"),
+                "slow.hidden" => hidden_unless(slow),
+                "unreachable" => say("note.unreachable"),
+                "go" => say(if status.phase == Phase::NeedsAPerson { "go.try" } else { "go" }),
+                "go.hidden" => hidden_unless(status.phase.is_over()),
+                "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
+                "strings" => data_block(&words.for_script()),
+                "css" => look.css.clone(),
+                "js" => assets.js.clone(),
+                _ => return None,
+            })
         })
-    })
-}
+    }
 
-/// The same in one line, for those who read neither HTML nor JSON.
-pub(super) fn plain(status: &Status) -> String {
-    say(&format!("plain.{}", word(status.phase)), status)
-}
+    /// The same in one line, for those who read neither HTML nor JSON.
+    pub(super) fn plain(&self) -> String {
+        self.say(&format!("plain.{}", word(self.status.phase)))
+    }
 
-/// What the document may do: its own style, its own script, and asking the
-/// address it came from. Framing stays allowed: an app that lives in a frame
-/// would otherwise stay blank there, and there is nothing to click on.
-pub(super) fn security_policy() -> &'static str {
-    &ASSETS.policy
+    fn say(&self, key: &str) -> String {
+        fill_words(self.words.text(key).unwrap_or_default(), |name| match name {
+            "app" => Some(self.status.title.clone()),
+            "seconds" => Some(self.status.retry_after_seconds.max(1).to_string()),
+            _ => None,
+        })
+    }
+
+    /// The step in the words for visitors. On the way back it is undone.
+    fn step_name<'a>(&'a self, step: &'a StepStatus) -> &'a str {
+        let back = matches!(self.status.phase, Phase::RollingBack | Phase::RolledBack);
+        let kind = if back { "back" } else { "step" };
+        self.words.text(&format!("{kind}.{}", step.key)).unwrap_or(&step.name)
+    }
+
+    fn current_step(&self) -> String {
+        let steps = &self.status.steps;
+        let Some(index) = steps.iter().position(|step| step.state == StepState::Active) else {
+            return String::new();
+        };
+        fill_words(self.words.text("progress.step").unwrap_or_default(), |name| match name {
+            "step" => Some((index + 1).to_string()),
+            "steps" => Some(steps.len().to_string()),
+            "name" => Some(self.step_name(&steps[index]).to_owned()),
+            _ => None,
+        })
+    }
+
+    fn item(&self, step: &StepStatus) -> String {
+        let state = state_word(step.state);
+        let current = if step.state == StepState::Active { " aria-current=\"step\"" } else { "" };
+        format!(
+            "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
+            escape(self.step_name(step)),
+            escape(&self.say(&format!("state.{state}"))),
+        )
+    }
 }
 
 /// The phase as it is written in JSON, string keys and style sheets.
@@ -86,41 +137,9 @@ pub(super) fn word(phase: Phase) -> &'static str {
     }
 }
 
-fn say(key: &str, status: &Status) -> String {
-    fill_words(text(key).unwrap_or_default(), |name| match name {
-        "app" => Some(status.title.clone()),
-        "seconds" => Some(status.retry_after_seconds.max(1).to_string()),
-        _ => None,
-    })
-}
-
-fn text(key: &str) -> Option<&'static str> {
-    ASSETS.strings.get(key).map(String::as_str)
-}
-
-/// The step in the words for visitors. On the way back it is undone.
-fn step_name(step: &StepStatus, phase: Phase) -> &str {
-    let back = matches!(phase, Phase::RollingBack | Phase::RolledBack);
-    let kind = if back { "back" } else { "step" };
-    text(&format!("{kind}.{}", step.key)).unwrap_or(&step.name)
-}
-
 fn progress(status: &Status) -> (usize, usize) {
     let done = status.steps.iter().filter(|step| step.state == StepState::Done).count();
     (done, status.steps.len().max(1))
-}
-
-fn current_step(status: &Status) -> String {
-    let active = status.steps.iter().position(|step| step.state == StepState::Active);
-    let Some(index) = active else {
-        return String::new();
-    };
-    fill_words(text("progress.step").unwrap_or_default(), |name| match name {
-        "step" => Some((index + 1).to_string()),
-        "steps" => Some(status.steps.len().to_string()),
-        "name" => Some(step_name(&status.steps[index], status.phase).to_owned()),
-        _ => None,
-    })
 }
 
 fn state_word(state: StepState) -> &'static str {
@@ -135,14 +154,9 @@ fn segments(steps: &[StepStatus]) -> String {
     steps.iter().map(|step| format!("<i data-state=\"{}\"></i>", state_word(step.state))).collect()
 }
 
-fn item(step: &StepStatus, status: &Status) -> String {
-    let state = state_word(step.state);
-    let current = if step.state == StepState::Active { " aria-current=\"step\"" } else { "" };
-    format!(
-        "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
-        escape(step_name(step, status.phase)),
-        escape(&say(&format!("state.{state}"), status)),
-    )
+/// A fragment of the document, or nothing.
+fn optional<T>(setting: &Option<T>, fragment: impl Fn(&T) -> String) -> String {
+    setting.as_ref().map(fragment).unwrap_or_default()
 }
 
 fn hidden_unless(shown: bool) -> String {
@@ -206,56 +220,21 @@ fn fill_between(
     filled + rest
 }
 
-#[derive(RustEmbed)]
-#[folder = "../maintenance-ui"]
-struct Files;
-
-struct Assets {
-    template: String,
-    css: String,
-    js: String,
-    favicon: String,
-    strings: BTreeMap<String, String>,
-    strings_json: String,
-    policy: String,
-}
-
-static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
-    let (css, js) = (file("page.css"), file("page.js"));
-    let strings: BTreeMap<String, String> =
-        serde_json::from_slice(&file("strings.en.json").data).expect("the strings are JSON");
-    Assets {
-        policy: format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; \
-             img-src data:; base-uri 'none'; form-action 'none'",
-            hash(&js),
-            hash(&css)
-        ),
-        favicon: format!("data:image/svg+xml;base64,{}", BASE64.encode(file("favicon.svg").data)),
-        template: as_text(&file("index.html")),
-        css: as_text(&css),
-        js: as_text(&js),
-        strings_json: serde_json::to_string(&strings).unwrap_or_default(),
-        strings,
-    }
-});
-
-fn file(name: &str) -> EmbeddedFile {
-    Files::get(name).expect("the asset is compiled in")
-}
-
-fn as_text(file: &EmbeddedFile) -> String {
-    String::from_utf8_lossy(&file.data).into_owned()
-}
-
-fn hash(file: &EmbeddedFile) -> String {
-    format!("sha256-{}", BASE64.encode(file.metadata.sha256_hash()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::Face;
+    use crate::page::assets::Assets;
     use crate::page::sample;
+
+    fn html(status: &Status, sent: bool) -> String {
+        in_a_face(status, sent, Face::default())
+    }
+
+    fn in_a_face(status: &Status, sent: bool, face: Face) -> String {
+        let look = Look::new(face);
+        Document { look: &look, words: &look.assets.languages[0], status }.html(sent)
+    }
 
     #[test]
     fn a_hostile_title_stays_text() {
@@ -277,12 +256,17 @@ mod tests {
 
     #[test]
     fn every_place_in_the_template_is_filled_in_every_phase() {
-        for phase in PHASES {
+        let look = Look::new(Face::default());
+        let assets = &look.assets;
+        for (phase, words) in
+            PHASES.iter().flat_map(|phase| assets.languages.iter().map(|words| (*phase, words)))
+        {
             for sent in [false, true] {
-                let html = html(&sample(phase), sent);
+                let html = Document { look: &look, words, status: &sample(phase) }.html(sent);
                 let (body, _) = html.split_once("<script").expect("there is a script");
                 let (head, rest) = body.split_once("<style>").expect("there is a style sheet");
                 let (_, main) = rest.split_once("</style>").expect("it ends");
+                assert!(head.contains(&format!("lang=\"{}\"", words.code)));
                 assert!(!head.contains("{{") && !main.contains('{'), "{phase:?}: {main}");
                 assert!(!head.contains("<title></title>") && !main.contains("></h1>"));
             }
@@ -291,9 +275,11 @@ mod tests {
 
     #[test]
     fn every_phase_has_its_words() {
+        let assets = Assets::ours();
         for phase in PHASES {
             for kind in ["title", "lead", "plain"] {
-                assert!(text(&format!("{kind}.{}", word(phase))).is_some(), "{kind} {phase:?}");
+                let key = format!("{kind}.{}", word(phase));
+                assert!(assets.languages[0].text(&key).is_some(), "{key}");
             }
         }
     }
@@ -308,11 +294,13 @@ mod tests {
     #[test]
     fn the_policy_has_the_hashes_of_what_is_in_the_document() {
         let html = html(&sample(Phase::Updating), false);
-        assert!(html.contains(&format!("<style>{}</style>", as_text(&file("page.css")))));
-        assert!(html.contains(&format!("<script>{}</script>", as_text(&file("page.js")))));
+        let Look { assets, policy, .. } = Look::new(Face::default());
+        let policy = policy.to_str().expect("text");
+        assert!(html.contains(&format!("<style>{}</style>", assets.css)));
+        assert!(html.contains(&format!("<script>{}</script>", assets.js)));
         // An inline style attribute would be refused by the policy.
         assert!(!html.contains(" style=") && !html.contains("onclick"));
-        assert_eq!(security_policy().matches("sha256-").count(), 2);
+        assert_eq!(policy.matches("sha256-").count(), 2);
     }
 
     #[test]
@@ -320,6 +308,49 @@ mod tests {
         let html = html(&sample(Phase::Updating), false);
         assert!(!html.contains("src=\"") && !html.contains("url(") && !html.contains("@import"));
         assert_eq!(html.matches("://").count(), 0);
+    }
+
+    #[test]
+    fn the_app_shows_its_own_face() {
+        let logo = "data:image/svg+xml;base64,PHN2Zy8+";
+        let face = Face {
+            message: "Back <b>soon</b>.".parse().ok(),
+            logo: logo.parse().ok(),
+            accent: "#aa3366".parse().ok(),
+            support: "https://example.org/?a&b=\"".parse().ok(),
+            ..Face::default()
+        };
+        let html = in_a_face(&sample(Phase::Updating), false, face.clone());
+        assert!(html.contains("<p class=\"message\" dir=\"auto\">Back &lt;b&gt;soon"));
+        assert!(html.contains("href=\"https://example.org/?a&amp;b=&quot;\" rel"));
+        assert_eq!(html.matches(logo).count(), 2);
+        assert!(html.contains("--app-light: #aa3366;"));
+        // The colour is part of the style that the policy allows.
+        let (ours, other) = (Look::new(Face::default()).policy, Look::new(face).policy);
+        assert_ne!(ours, other);
+        assert!(!html.contains(" style="));
+    }
+
+    #[test]
+    fn a_page_of_ones_own_takes_the_place_of_ours() {
+        let folder = std::env::temp_dir().join(format!("changeover-page-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let own = "<!doctype html><html lang=\"{{lang}}\"><title>{{title}}</title>\
+                   <style>b{color:red}</style><b>{{lead}}</b><script>{{js}}</script>";
+        std::fs::write(folder.join("index.html"), own).expect("written");
+        std::fs::write(folder.join("strings.de.json"), r#"{"lead.updating": "Gleich."}"#)
+            .expect("written");
+        let look = Look::from_folder(&folder, Face::default()).expect("a page");
+        let words = look.assets.languages.iter().find(|words| words.code == "de").expect("German");
+        let status = sample(Phase::Updating);
+        let html = Document { look: &look, words, status: &status }.html(false);
+        assert!(html.contains("<title>Acme Wiki wird aktualisiert</title>"), "{html}");
+        assert!(html.contains("<b>Gleich.</b>"));
+        let policy = look.policy.to_str().expect("text");
+        assert_eq!(policy.matches("sha256-").count(), 2);
+        std::fs::write(folder.join("page.css"), "x".repeat(1 << 20)).expect("written");
+        assert!(Look::from_folder(&folder, Face::default()).is_err());
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]

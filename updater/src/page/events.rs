@@ -1,39 +1,25 @@
 //! The event stream: the status at once, then each change, then the end.
 //!
-//! Two kinds of event: `status` holds the status document, `alive` the elapsed
-//! seconds. The second one is an event rather than a comment so that a script
-//! hears it, and notices when a proxy or a sleeping laptop swallowed the stream.
-
-use std::convert::Infallible;
+//! Three kinds of event: `status` holds the status document, `alive` the elapsed
+//! seconds. That one is an event rather than a comment so that a script hears it,
+//! and notices when a proxy or a sleeping laptop swallowed the stream. `spread`
+//! comes before each of them and says over how many milliseconds those who listen
+//! should spread when they go over, or look what has become of us: a new version
+//! that has just come up shouldn't meet everybody in the same instant.
 
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::Body;
 use super::{Page, Published};
 
-/// A stream of what happens, or none if there are too many already.
-pub(super) fn stream(page: &Page) -> Option<Body> {
-    let limits = page.limits();
-    let listener = Listener {
-        permit: page.permit_for_a_stream()?,
-        published: page.watch(),
-        heard: None,
-        until: Instant::now() + limits.stream,
-        page: page.clone(),
-    };
-    let frames = stream::unfold(listener, |mut listener| async {
-        let event = listener.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(event)), listener))
-    });
-    Some(StreamBody::new(frames).boxed_unsync())
-}
+/// So many may go over at once: each of them sees the new version without delay.
+const AT_ONCE: usize = 20;
+/// However many they are, nobody waits longer.
+const LONGEST_SPREAD_MS: usize = 2000;
 
-struct Listener {
+/// One who listens.
+pub(super) struct Listener {
     page: Page,
     published: watch::Receiver<Published>,
     heard: Option<Heard>,
@@ -49,7 +35,19 @@ enum Heard {
 }
 
 impl Listener {
-    async fn next(&mut self) -> Option<Bytes> {
+    /// Somebody who hears everything from now on, or none if there are too many already.
+    pub(super) fn new(page: &Page) -> Option<Listener> {
+        Some(Listener {
+            permit: page.permit_for_a_stream()?,
+            published: page.watch(),
+            heard: None,
+            until: Instant::now() + page.limits().stream,
+            page: page.clone(),
+        })
+    }
+
+    /// What is said next; `None` at the end.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
         match self.heard {
             None => return Some(self.tell()),
             Some(Heard::TheEnd) => return None,
@@ -61,7 +59,8 @@ impl Listener {
             Ok(Err(_)) => None,
             Err(_) if heartbeat < self.until => {
                 let elapsed = self.page.status().elapsed_seconds;
-                Some(format!("event: alive\ndata: {elapsed}\n\n").into())
+                let spread = spread(self.page.streams());
+                Some(format!("{spread}event: alive\ndata: {elapsed}\n\n").into())
             }
             // The script asks for another one, unless it is gone by now.
             Err(_) => None,
@@ -69,8 +68,31 @@ impl Listener {
     }
 
     fn tell(&mut self) -> Bytes {
-        let over = self.published.borrow_and_update().status.phase.is_over();
+        let (over, had) = {
+            let published = self.published.borrow_and_update();
+            (published.status.phase.is_over(), published.streams)
+        };
         self.heard = Some(if over { Heard::TheEnd } else { Heard::More });
-        self.page.rendered().event.clone()
+        // At the end they go one by one, and the last one mustn't think it was alone.
+        let spread = spread(self.page.streams().max(if over { had } else { 0 }));
+        [spread.as_bytes(), &self.page.rendered().event].concat().into()
+    }
+}
+
+/// About a thousand a second go over, or more where that would take too long.
+fn spread(streams: usize) -> String {
+    let milliseconds = if streams <= AT_ONCE { 0 } else { streams.min(LONGEST_SPREAD_MS) };
+    format!("event: spread\ndata: {milliseconds}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_go_at_once_and_thousands_over_two_seconds() {
+        for (streams, expected) in [(0, 0), (1, 0), (20, 0), (200, 200), (10_000, 2000)] {
+            assert_eq!(spread(streams), format!("event: spread\ndata: {expected}\n\n"));
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! The answers, rendered at most once a second however many ask.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::document;
+use super::compress::gzip;
+use super::document::Document;
+use super::look::Look;
 use crate::status::Status;
 
 /// One status in every form that somebody may ask for.
@@ -16,35 +18,68 @@ pub(super) struct Rendered {
     pub(super) update: HeaderValue,
     pub(super) retry_after: u64,
     pub(super) json: Bytes,
+    pub(super) event: Bytes,
+    /// As many as there are languages; most of them are never asked for.
+    translations: Vec<OnceLock<Translation>>,
+    look: Arc<Look>,
+}
+
+/// What is different in each language.
+pub(super) struct Translation {
+    pub(super) language: HeaderValue,
     pub(super) problem: Bytes,
     pub(super) text: Bytes,
-    pub(super) event: Bytes,
-    html: OnceLock<Bytes>,
-    html_after_sending: OnceLock<Bytes>,
+    pub(super) html: Html,
+    /// The document for those who sent something that is lost now.
+    pub(super) html_after_sending: Html,
+}
+
+/// The document, as it is and compressed.
+pub(super) struct Html {
+    pub(super) plain: Bytes,
+    gzip: OnceLock<Bytes>,
 }
 
 impl Rendered {
-    pub(super) fn new(status: Status) -> Rendered {
+    pub(super) fn new(status: Status, look: Arc<Look>) -> Rendered {
         let json = json!(status).to_string();
-        let text = document::plain(&status);
         Rendered {
             update: HeaderValue::from_str(&status.update)
                 .unwrap_or(HeaderValue::from_static("unknown")),
             retry_after: status.retry_after_seconds.max(1),
-            problem: problem(&status, &text).into(),
             event: format!("retry: 2000\nevent: status\ndata: {json}\n\n").into(),
-            text: format!("{text}\n").into(),
             json: json.into(),
-            html: OnceLock::new(),
-            html_after_sending: OnceLock::new(),
+            translations: look.assets.languages.iter().map(|_| OnceLock::new()).collect(),
+            look,
             status,
         }
     }
 
-    /// The document; `sent` says that it answers something the visitor sent.
-    pub(super) fn html(&self, sent: bool) -> Bytes {
-        let kept = if sent { &self.html_after_sending } else { &self.html };
-        kept.get_or_init(|| document::html(&self.status, sent).into()).clone()
+    /// The answers in one of the languages.
+    pub(super) fn translated(&self, language: usize) -> &Translation {
+        self.translations[language].get_or_init(|| {
+            let words = &self.look.assets.languages[language];
+            let document = Document { look: &self.look, words, status: &self.status };
+            let text = document.plain();
+            Translation {
+                language: HeaderValue::from_str(&words.code)
+                    .unwrap_or(HeaderValue::from_static("und")),
+                problem: problem(&self.status, &text).into(),
+                text: format!("{text}\n").into(),
+                html: Html::new(document.html(false)),
+                html_after_sending: Html::new(document.html(true)),
+            }
+        })
+    }
+}
+
+impl Html {
+    fn new(plain: String) -> Html {
+        Html { plain: plain.into(), gzip: OnceLock::new() }
+    }
+
+    pub(super) fn gzip(&self) -> Bytes {
+        self.gzip.get_or_init(|| gzip(&self.plain).into()).clone()
     }
 }
 

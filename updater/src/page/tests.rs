@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::assets::Assets;
 use super::{Limits, Page, Serving};
 use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
 
@@ -70,12 +71,62 @@ async fn browsers_get_html_programs_get_a_problem_and_curl_gets_a_line() {
     assert_eq!(body["status"], 503);
     assert_eq!(body["type"], "about:blank");
     assert_eq!(body["title"], "Service Unavailable");
-    assert_eq!(body["detail"], "Acme Wiki is being updated. Try again in 5 seconds.");
+    assert_eq!(body["detail"], "Acme Wiki is being updated. Try again in 5 s.");
     assert_eq!(body["changeover"]["phase"], "updating");
 
     let text = ask(&serving, &get("*/*")).await;
     assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(text.body, "Acme Wiki is being updated. Try again in 5 seconds.\n");
+    assert_eq!(text.body, "Acme Wiki is being updated. Try again in 5 s.\n");
+}
+
+#[tokio::test]
+async fn everybody_is_answered_in_their_language() {
+    let (_page, serving) = serve();
+    for (accept, expected) in [
+        ("text/html", "dir=\"rtl\""),
+        ("application/json", "\u{2068}Acme Wiki\u{2069}"),
+        ("*/*", "\u{2068}Acme Wiki\u{2069}"),
+    ] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\naccept-language: he-IL\r\n\r\n"
+        );
+        let answer = ask(&serving, &request).await;
+        assert_eq!(answer.header("content-language"), Some("he"));
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept-Language")));
+        assert!(answer.body.contains(expected), "{accept}: {}", answer.body);
+    }
+    let request = "GET /?a=b&changeover-lang=de HTTP/1.1\r\nhost: a\r\naccept: text/html\r\naccept-language: he\r\n\r\n";
+    let answer = ask(&serving, request).await;
+    assert_eq!(answer.header("content-language"), Some("de"));
+    assert!(answer.body.contains("<html lang=\"de\" dir=\"ltr\""));
+    // Only the language needed is sent.
+    assert!(!answer.body.contains("is being updated"));
+}
+
+#[tokio::test]
+async fn the_document_comes_compressed_to_those_who_unpack_it() {
+    let (_page, serving) = serve();
+    for code in Assets::ours().languages.iter().map(|words| words.code.clone()) {
+        let get = |encoding: &str| {
+            format!(
+                "GET /?changeover-lang={code} HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n{encoding}\r\n"
+            )
+        };
+        let plain = ask(&serving, &get("")).await;
+        assert_eq!(plain.header("content-encoding"), None);
+        let refused = ask(&serving, &get("accept-encoding: br, gzip;q=0\r\n")).await;
+        assert_eq!(refused.header("content-encoding"), None);
+
+        let packed = exchange(&serving, get("accept-encoding: br, gzip\r\n").as_bytes()).await;
+        let at = packed.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+        let head = String::from_utf8_lossy(&packed[..at]);
+        assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+        assert!(packed.len() <= 14 * 1024, "{code}: {} bytes, head included", packed.len());
+        let mut body = String::new();
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[at..]), &mut body)
+            .expect("gzip");
+        assert_eq!(body, plain.body);
+    }
 }
 
 #[tokio::test]
@@ -90,6 +141,81 @@ async fn head_has_the_headers_of_get_and_no_body() {
         assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()));
         assert_eq!(head.body, "");
     }
+}
+
+#[tokio::test]
+async fn grpc_learns_that_nothing_was_done_and_that_it_may_try_again() {
+    let (_page, serving) = serve();
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let frames = exchange(&serving, hello).await;
+    // SETTINGS, and GOAWAY: the last stream that was looked at is 0, no error.
+    assert_eq!(frames[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    assert_eq!(frames[9..26], [0, 0, 30, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(frames.len(), 9 + 9 + 30);
+
+    let web = "POST /a.B/C HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web+proto\r\n\r\n";
+    let answer = ask(&serving, web).await;
+    assert_eq!((answer.status, answer.header("grpc-status")), (503, Some("14")));
+}
+
+#[tokio::test]
+async fn front_ends_elsewhere_may_read_but_get_leave_for_nothing_that_changes() {
+    let (_page, serving) = serve();
+    let ask_from = |method: &str, more: &str| {
+        let request =
+            format!("{method} /api HTTP/1.1\r\nhost: a\r\norigin: https://b.example\r\n{more}\r\n");
+        let serving = &serving;
+        async move { ask(serving, &request).await }
+    };
+    let read = ask_from("GET", "").await;
+    assert_eq!(read.status, 503);
+    assert_eq!(read.header("access-control-allow-origin"), Some("https://b.example"));
+    assert_eq!(read.header("access-control-allow-credentials"), Some("true"));
+    assert!(
+        read.header("access-control-expose-headers").is_some_and(|e| e.contains("Retry-After"))
+    );
+    assert!(read.header("vary").is_some_and(|vary| vary.contains("Origin")));
+
+    let get = ask_from("OPTIONS", "access-control-request-method: GET\r\n").await;
+    assert_eq!(get.status, 204);
+    assert_eq!(get.header("access-control-allow-origin"), Some("https://b.example"));
+    assert_eq!(get.header("access-control-max-age"), Some("0"));
+    assert_eq!(get.header("access-control-allow-credentials"), None);
+
+    for method in ["POST", "DELETE", "PUT", "PATCH"] {
+        let more = format!("access-control-request-method: {method}\r\n");
+        let refused = ask_from("OPTIONS", &more).await;
+        assert_eq!(refused.status, 503, "{method}");
+        assert_eq!(refused.header("access-control-allow-methods"), None);
+    }
+}
+
+#[tokio::test]
+async fn nothing_can_be_cached_or_compared_later() {
+    let (_page, serving) = serve();
+    for path in ["/", "/robots.txt", "/favicon.ico", "/.changeover/status"] {
+        let answer = ask(&serving, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        for header in ["etag", "last-modified", "expires", "age"] {
+            assert_eq!(answer.header(header), None, "{path}");
+        }
+        assert_eq!(answer.header("x-robots-tag"), Some("noindex, nofollow"));
+    }
+}
+
+#[tokio::test]
+async fn many_who_listen_are_told_to_spread() {
+    let (page, serving) = serve();
+    let mut streams = Vec::new();
+    for _ in 0..30 {
+        streams.push(Events::open(&serving).await);
+    }
+    for events in &mut streams {
+        events.next().await;
+    }
+    page.publish(sample(Phase::Updated));
+    let (event, spread) = streams[0].next().await;
+    assert!(event.contains("\"updated\""));
+    assert_eq!(spread, "30");
 }
 
 #[tokio::test]
@@ -157,14 +283,20 @@ async fn of_several_requests_in_a_row_the_first_is_answered() {
 #[tokio::test]
 async fn nonsense_is_refused_and_the_next_visitor_served() {
     let (page, serving) = serve();
-    for nonsense in
-        ["\r\n\r\nnonsense\r\n\r\n", "GET\0/ HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
-    {
-        let got = exchange(&serving, nonsense.as_bytes()).await;
-        assert!(got.is_empty() || got.starts_with(b"HTTP/1.1 400"), "{nonsense:?}");
-    }
     let huge = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
-    assert!(exchange(&serving, huge.as_bytes()).await.starts_with(b"HTTP/1.1 431"));
+    for (nonsense, status) in [
+        ("\r\n\r\nnonsense\r\n\r\n", 400),
+        ("GET\0/ HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\ntransfer-encoding: nonsense\r\n\r\n", 400),
+        (&huge, 431),
+    ] {
+        let answer = ask(&serving, nonsense).await;
+        assert_eq!(answer.status, status, "{nonsense:.20}");
+        // Nobody takes even this for an answer of the app.
+        assert_eq!(answer.header("x-changeover"), Some("0195f3c2"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
     assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
     assert!(page.drained(SOON).await);
 }
@@ -274,16 +406,16 @@ async fn a_change_reaches_a_hundred_streams_at_once() {
 async fn a_quiet_stream_shows_that_it_is_alive_and_ends_in_time() {
     let limits = Limits {
         heartbeat: Duration::from_millis(100),
-        stream: Duration::from_millis(450),
+        stream: Duration::from_millis(370),
         ..Limits::default()
     };
     let (_page, serving) = serve_within(limits);
     let mut events = Events::open(&serving).await;
     events.next_status().await;
     for _ in 0..3 {
-        assert_eq!(events.next().await, "event: alive\ndata: 3");
+        assert_eq!(events.next().await.0, "event: alive\ndata: 3");
     }
-    assert!(events.next().await.is_empty() || events.ended().await);
+    assert!(events.ended().await);
 }
 
 #[tokio::test]
@@ -357,6 +489,9 @@ async fn time_passes_between_two_publications_until_it_is_over() {
     let page = Page::new(sample(Phase::Updating));
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(page.status().elapsed_seconds, 64);
+    assert_eq!(page.status().retry_after_seconds, 6);
+    tokio::time::advance(Duration::from_secs(1000)).await;
+    assert_eq!(page.status().retry_after_seconds, 30);
     page.publish(sample(Phase::Updated));
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(page.status().elapsed_seconds, 3);
@@ -422,7 +557,7 @@ impl Answer {
     }
 }
 
-/// An event stream, read as it comes: the chunks are one event each.
+/// An event stream, read as it comes.
 struct Events {
     stream: TcpStream,
     buffer: String,
@@ -439,23 +574,24 @@ impl Events {
         events
     }
 
-    async fn next(&mut self) -> String {
-        let _length = self.until("\r\n").await;
-        let event = self.until("\r\n").await;
-        event.trim_end().into()
+    /// The next event, and over how long to spread.
+    async fn next(&mut self) -> (String, String) {
+        let spread = self.until("\n\n").await;
+        let spread = spread.strip_prefix("event: spread\ndata: ").expect("how long to spread");
+        (self.until("\n\n").await, spread.to_owned())
     }
 
     async fn next_status(&mut self) -> Status {
-        let event = self.next().await;
-        let data = event.strip_prefix("retry: 2000\nevent: status\ndata: ").expect("a status");
+        let (event, _) = self.next().await;
+        let data = event.strip_prefix("retry: 2000\nevent: status\ndata: ").expect(&event);
         serde_json::from_str(data).expect("a status")
     }
 
-    /// Whether nothing but the end of the chunks and of the connection comes now.
+    /// Whether nothing but the end of the connection comes now.
     async fn ended(&mut self) -> bool {
         let rest = read_to_end(&mut self.stream).await.expect("a clean end");
         self.buffer.push_str(&String::from_utf8_lossy(&rest));
-        self.buffer.trim() == "0" || self.buffer.trim().is_empty()
+        self.buffer.is_empty()
     }
 
     async fn until(&mut self, end: &str) -> String {

@@ -57,7 +57,7 @@ fn without(entries: &[Value], defaults: &[Value]) -> Vec<Value> {
 pub(super) fn labels(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     let mut labels = subtract(at.value, old.defaults.get("Labels"))?;
     let pairs = labels.as_object_mut()?;
-    pairs.retain(|key, _| !key.starts_with(labels::PREFIX));
+    pairs.retain(|key, _| !labels::is_ours(key));
     if let (Some(label), Some(id)) = (pairs.get_mut(COMPOSE_IMAGE), old.inputs.new_image.get("Id"))
     {
         *label = id.clone();

@@ -109,7 +109,7 @@ impl Sides {
         let (old, new) = (object(&self.old, field), object(&self.new, field));
         let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         keys.into_iter()
-            .filter(|key| !(field == "Labels" && key.starts_with(labels::PREFIX)))
+            .filter(|key| !(field == "Labels" && labels::is_ours(key)))
             .filter_map(|key| {
                 compare(
                     format!("{title} {key}"),

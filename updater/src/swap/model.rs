@@ -146,7 +146,12 @@ impl World {
                 published: Vec::new(),
             },
             gate: GatePlan { timeout_seconds: 120, stable_seconds: 5 },
-            page: PageSettings { title: "app".into(), from: "1".into(), to: "2".into() },
+            page: PageSettings {
+                title: "app".into(),
+                from: "1".into(),
+                to: "2".into(),
+                face: Default::default(),
+            },
             own_helper_image: None,
         }
     }

@@ -25,6 +25,8 @@ const PATIENCE: u32 = 40;
 /// How long a container may take to answer those who came before the page did,
 /// ahead of its stop signal. The app is away for that long in the worst case.
 const SETTLE_LIMIT: Duration = Duration::from_millis(100);
+/// So often may the same call succeed without the facts telling of it.
+const REPETITIONS: u32 = 5;
 /// For how long the engine may be away before the socket itself is suspected:
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
@@ -52,6 +54,9 @@ struct Seen {
     refusal: Option<String>,
     /// What is being done, and since when.
     doing: Option<(Doing, Instant)>,
+    /// What was done last, and how often in a row: a call that the engine accepts
+    /// without effect must not be made for ever.
+    repeated: Option<(Doing, u32)>,
     /// How often the current step has failed in a row, and which it is.
     failures: (String, u32),
 }
@@ -224,6 +229,10 @@ impl<'a> Runner<'a> {
         };
         match done {
             Ok(false) => None,
+            Ok(true) if self.is_stuck(doing) => {
+                let message = "the engine says that it is done, but it isn't".to_owned();
+                self.take_no(doing, &EngineError::Reply { status: 500, message }).await
+            }
             Ok(true) => {
                 let begun = self.seen.doing.take().map_or_else(Instant::now, |(_, begun)| begun);
                 let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -234,6 +243,17 @@ impl<'a> Runner<'a> {
             }
             Err(error) => self.take_no(doing, &error).await,
         }
+    }
+
+    /// Whether this has just been done several times already. A reboot may undo
+    /// a step once or twice.
+    fn is_stuck(&mut self, doing: Doing) -> bool {
+        let times = match self.seen.repeated {
+            Some((last, times)) if last == doing => times + 1,
+            _ => 1,
+        };
+        self.seen.repeated = Some((doing, times));
+        times > REPETITIONS
     }
 
     async fn act(&mut self, member: usize, call: &Call) -> Result<(), EngineError> {

@@ -1,0 +1,77 @@
+//! Every state of the page on one port, for those who design one.
+//!
+//! Each state is a page of its own under `/<name>/`. A script that asks under
+//! `/.changeover/` gets the state of the page that it runs on.
+
+use std::io;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, REFERER};
+use hyper::{Request, Response, StatusCode};
+use tokio::net::TcpListener;
+
+use super::answer::{self, Answer};
+use super::connection::{self, Answers};
+use super::{Open, Page, make_room_for_files};
+
+/// The states, each with its name and what it is, and the index of them as HTML.
+#[derive(Clone)]
+pub struct Preview {
+    /// Name, and page.
+    pub states: Vec<(String, Page)>,
+    /// What stands at `/`.
+    pub index: String,
+}
+
+impl Preview {
+    /// Serves them on this listener for good.
+    pub async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
+        if let Some((_, page)) = self.states.first() {
+            make_room_for_files(page.limits().connections);
+        }
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of descriptors, most likely: those who are here leave soon.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let preview = self.clone();
+            tokio::spawn(async move {
+                let Some((_, first)) = preview.states.first() else { return };
+                let open = Open::new(first);
+                connection::serve(open.0.limits(), &preview, stream).await;
+            });
+        }
+    }
+
+    fn state(&self, path: &str) -> Option<&Page> {
+        let name = path.trim_start_matches('/').split('/').next();
+        self.states.iter().find(|(state, _)| Some(state.as_str()) == name).map(|(_, page)| page)
+    }
+}
+
+impl Answers for Preview {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        let referrer = request.headers().get(REFERER).and_then(|value| value.to_str().ok());
+        let referrer = referrer.and_then(|address| address.parse::<hyper::Uri>().ok());
+        let page = self.state(request.uri().path());
+        match page.or_else(|| self.state(referrer.as_ref()?.path())) {
+            Some(page) => answer::answer(page, request),
+            None => {
+                let mut response = Response::new(self.index.clone().into());
+                let html = HeaderValue::from_static("text/html; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, html);
+                Answer::Whole(response)
+            }
+        }
+    }
+
+    fn refuse(&self, status: StatusCode) -> Response<String> {
+        let mut response = Response::new(String::new());
+        *response.status_mut() = status;
+        response
+    }
+}
