@@ -40,7 +40,7 @@ pub struct PageArgs {
     #[arg(long, env = "CHANGEOVER_PAGE_LANGUAGE", value_name = "CODE")]
     pub page_language: Option<Language>,
     /// A directory on the engine's host with a page of your own: files of these names
-    /// replace ours: index.html, page.css, page.js, favicon.svg, strings.<code>.json.
+    /// replace ours: index.html, page.css, page.js, favicon.svg, strings.LANGUAGE.json.
     #[arg(long, env = "CHANGEOVER_PAGE_DIR", value_name = "DIR", value_parser = directory)]
     pub page_dir: Option<PathBuf>,
 }
