@@ -2,7 +2,9 @@
 //! visitors.
 
 pub mod browser;
+pub mod fake;
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod wire;
 pub mod world;

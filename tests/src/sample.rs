@@ -9,7 +9,7 @@ mod serve;
 mod settings;
 
 pub use serve::run;
-pub use settings::{OnTerm, Settings, Windows};
+pub use settings::{OnTerm, Settings, Speaks, Windows};
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -86,7 +86,11 @@ impl World {
     pub fn containers(&self) -> Vec<String> {
         let (_, list) = self.lab.api("GET", "/containers/json?all=1", None);
         let list = list.as_array().cloned().unwrap_or_default();
-        let name = |c: &Value| c["Names"][0].as_str().map(|n| n.trim_start_matches('/').to_owned());
+        // A link gives its target another name, as `/linked/alias`.
+        let name = |c: &Value| {
+            let names = c["Names"].as_array()?.iter().filter_map(Value::as_str);
+            names.map(|n| n.trim_start_matches('/')).find(|n| !n.contains('/')).map(str::to_owned)
+        };
         let mut names: Vec<String> = list.iter().filter_map(name).collect();
         names.sort();
         names
@@ -101,6 +105,13 @@ impl World {
             tags.flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
         tags.sort();
         tags
+    }
+
+    /// Runs a command on the lab's machine; says whether it succeeded.
+    pub fn machine(&self, command: &[&str]) -> bool {
+        let (program, args) = command.split_first().expect("a command has a program");
+        let done = self.lab.machine_command(program).args(args).stdin(Stdio::null()).status();
+        done.expect("nsenter can be run").success()
     }
 
     /// Our program, in the engine host's network, with the engine in DOCKER_HOST.
@@ -297,9 +308,61 @@ impl Running {
         self.wait_for(&format!("event {name}"), |e| e["event"] == name)
     }
 
+    /// Waits for an event that `wanted` recognises; `false` if the program ends
+    /// without one.
+    pub fn saw(&mut self, wanted: impl Fn(&Value) -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                    self.seen.push(event.clone());
+                    if wanted(&event) {
+                        return true;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("neither the event nor the end; seen so far: {:#?}", self.seen)
+                }
+            }
+        }
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end, at most for `limit`.
+    pub fn finish_within(mut self, limit: Duration) -> Done {
+        let end = Instant::now() + limit;
+        while self.runs() {
+            if Instant::now() > end {
+                self.kill();
+                let done = self.finish();
+                panic!("still running after {limit:?}; {:#?}\n{}", done.events, done.stderr);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.finish()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Done {
-        let status = self.child.wait().expect("it ends");
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child of ours") {
+                break status;
+            }
+            if begun.elapsed() > 2 * PATIENCE {
+                self.kill();
+                let seen: Vec<String> = self.lines.iter().collect();
+                panic!("it doesn't end; seen so far: {:#?}\n{}", self.seen, seen.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
         let rest = self.lines.iter().filter_map(|line| serde_json::from_str(&line).ok());
         self.seen.extend(rest);
         Done {

@@ -372,6 +372,29 @@ fn a_graceful_stop_under_load_answers_everyone_who_came_before() {
 }
 
 #[test]
+fn a_graceful_stop_serves_those_who_wait_to_be_accepted() {
+    let mut app = App::start(&[]);
+    // Frozen, the app finds them and the signal at the same moment.
+    app.send(Signal::STOP);
+    let waiting: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(app.addr).expect("connected");
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).expect("sent");
+            stream
+        })
+        .collect();
+    app.send(Signal::TERM);
+    app.send(Signal::CONT);
+    for mut stream in waiting {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.ends_with("version 1\n"), "{answer}");
+    }
+    assert_eq!(app.exit_code(), Some(0));
+}
+
+#[test]
 fn a_graceful_stop_serves_a_visitor_who_has_yet_to_ask_and_closes_idle_ones() {
     let mut app = App::start(&[]);
     let mut fresh = TcpStream::connect(app.addr).expect("connected");
@@ -433,7 +456,9 @@ fn the_app_migrates_its_data_and_refuses_what_is_newer() {
     let app = App::start(&[("VERSION", "2"), ("DATA", data)]);
     let seen = app.get(&format!("/files?path={data}"));
     assert_eq!(seen, (200, "schema 2\nwhat people wrote\n".to_owned()));
-    let older = sample_app(&[("VERSION", "1"), ("DATA", data)]).output().expect("ran");
+    // An app that doesn't refuse must end too, for this test to fail.
+    let older =
+        sample_app(&[("VERSION", "1"), ("DATA", data), ("EXIT_MS", "2000")]).output().expect("ran");
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(older.status.code(), Some(DATA_IS_NEWER.into()));
     assert_eq!(

@@ -53,7 +53,7 @@ pub struct Cli {
     #[arg(long, env = "DOCKER_HOST", value_name = "ENDPOINT", global = true)]
     pub host: Option<Endpoint>,
     /// One JSON object a line on standard output.
-    #[arg(long, env = "CHANGEOVER_JSON", global = true)]
+    #[arg(long, env = "CHANGEOVER_JSON", global = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
     /// More detail on standard error; twice for all of it.
     #[arg(long, short, action = clap::ArgAction::Count, global = true)]

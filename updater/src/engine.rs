@@ -1,9 +1,9 @@
 //! The container engine: the only place that names bollard or the socket.
 //!
 //! Two clients, one engine. Whatever decides about a container goes over the
-//! [`wire`] as raw JSON in a fixed API version: typed models drop fields they
+//! wire (`wire.rs`) as raw JSON in a fixed API version: typed models drop fields they
 //! don't know and fail on enum values they don't know, and a recreated container
-//! must lose nothing. Long streams (pull, logs) are bollard's, in [`streams`].
+//! must lose nothing. Long streams (pull, logs) are bollard's (`streams.rs`).
 
 mod containers;
 mod endpoint;
@@ -77,6 +77,14 @@ impl Engine {
     /// Where the engine is.
     pub fn endpoint(&self) -> &Endpoint {
         self.wire.endpoint()
+    }
+
+    /// Whether the socket's file has been deleted under us. In a container a mount
+    /// keeps it, but no engine will ever listen there again.
+    pub fn socket_is_deleted(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let socket = self.endpoint().socket().and_then(|path| std::fs::metadata(path).ok());
+        socket.is_some_and(|socket| socket.nlink() == 0)
     }
 
     /// What the engine says of itself: `GET /info`.

@@ -50,6 +50,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
+    /// A step is under way.
+    Begun {
+        /// Its stable key.
+        key: String,
+        /// Its words.
+        name: String,
+        /// The container it is about.
+        member: String,
+    },
     /// A step is done, or taken back.
     Step {
         /// Its stable key.
@@ -110,6 +119,7 @@ impl fmt::Display for Event {
                 write!(f, "hand-over by {handover}: {why}")
             }
             Event::Started { handover, .. } => write!(f, "hand-over by {handover}"),
+            Event::Begun { name, member, .. } => write!(f, "{name} ({member}) …"),
             Event::Step { name, member, milliseconds, .. } => {
                 write!(f, "{name} ({member}, {milliseconds} ms)")
             }

@@ -13,6 +13,8 @@ use crate::plan::Plan;
 use crate::swap::observe::observe;
 use crate::swap::{Next, Outcome, next};
 
+/// How often the engine may have to start a helper before it is no helper at all.
+const FALSE_STARTS: i64 = 4;
 /// How long the engine may be out of reach before we stop following.
 const PATIENCE: u32 = 600;
 
@@ -23,6 +25,8 @@ pub enum Followed {
     Ended(Outcome),
     /// The helper is gone, but the update has not ended.
     HelperGone,
+    /// The helper ends again and again before it has touched anything: its last words.
+    HelperFails(String),
     /// The helper was stopped, but the update has not ended.
     HelperStopped,
 }
@@ -37,6 +41,7 @@ pub async fn follow(
     let mut seen = 0;
     let mut failures = 0;
     let mut last_outcome = None;
+    let mut started = false;
     loop {
         let looked = async {
             let mut lines = std::pin::pin!(engine.output(id, true)?);
@@ -53,6 +58,7 @@ pub async fn follow(
                 if let Event::Finished { outcome, reason, .. } = &event {
                     last_outcome = outcome_of(outcome, reason.clone().unwrap_or_default());
                 }
+                started = true;
                 on_event(event);
             }
             engine.container(id).await
@@ -72,6 +78,11 @@ pub async fn follow(
                         Some(outcome) => Ok(Followed::Ended(outcome)),
                         None => judge(engine, plan).await,
                     };
+                }
+                let false_starts = helper["RestartCount"].as_i64().unwrap_or(0);
+                if !started && false_starts >= FALSE_STARTS && is_untouched(engine, plan).await {
+                    let log = engine.log_tail(id, 1).await.unwrap_or_default();
+                    return Ok(Followed::HelperFails(log.join(" ")));
                 }
                 // Stopped by hand: the engine won't start it again by itself.
                 let stopped = helper["State"]["Status"] == "exited"
@@ -103,6 +114,11 @@ async fn stays_stopped(engine: &Engine, id: &str) -> bool {
         }
     }
     true
+}
+
+async fn is_untouched(engine: &Engine, plan: &Plan) -> bool {
+    let seen = observe(engine, plan).await;
+    seen.is_ok_and(|seen| seen.new.iter().all(Option::is_none))
 }
 
 /// What the engine's facts say of an update without a helper.

@@ -71,7 +71,22 @@ impl Gate {
         }
         match self.ask(engine, new).await {
             Ok(()) => {
+                let first = self.answers_since.is_none();
                 let since = *self.answers_since.get_or_insert_with(Instant::now);
+                if on_host_network(new) && health_command(new).is_some() {
+                    if first {
+                        // The page has to be out of the way first.
+                        return Verdict::Answers;
+                    }
+                    if let Err(problem) = self.ask_health(engine, new).await {
+                        self.problem = problem;
+                        // Visitors stay: page and app in turn would be no help.
+                        return match self.judge_time(new) {
+                            Verdict::Pending => Verdict::Answers,
+                            late => late,
+                        };
+                    }
+                }
                 match since.elapsed() >= Duration::from_secs(self.limits.stable_seconds) {
                     true => Verdict::Passed,
                     false => Verdict::Answers,
@@ -113,7 +128,10 @@ impl Gate {
     /// `Ok` if every question is answered well; otherwise the first that isn't.
     async fn ask(&mut self, engine: &Engine, new: &Value) -> Result<(), String> {
         self.ask_directly(new).await?;
-        self.ask_health(engine, new).await?;
+        if !on_host_network(new) {
+            // There it would be answered by our own page; it is asked later.
+            self.ask_health(engine, new).await?;
+        }
         for published in self.published.iter().filter(|published| published.answers) {
             for ip in published.host.as_seen_locally() {
                 let at = SocketAddr::new(ip, published.port);
@@ -155,10 +173,6 @@ impl Gate {
     /// interval (30 s by default), so we run the same command ourselves.
     async fn ask_health(&mut self, engine: &Engine, new: &Value) -> Result<(), String> {
         let Some(command) = health_command(new) else { return Ok(()) };
-        if on_host_network(new) {
-            // There it would be answered by our own page.
-            return Ok(());
-        }
         let status = new.pointer("/State/Health/Status").and_then(Value::as_str);
         if status == Some("healthy") || (self.health.passed && status == Some("starting")) {
             return Ok(());

@@ -7,6 +7,7 @@
 //! are held by this process: a dead helper holds nothing.
 
 pub mod bind;
+mod conntrack;
 mod netlink;
 mod nftables;
 pub mod probe;

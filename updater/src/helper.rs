@@ -57,7 +57,15 @@ pub async fn run(
     let engine = connect(endpoint).await?;
     let me = engine.container(name).await.map_err(HelperError::Engine)?;
     let me = me.ok_or_else(|| HelperError::NoSuchHelper(name.to_owned()))?;
-    let plan = read_plan(&me)?;
+    let plan = match read_plan(&me) {
+        Ok(plan) => plan,
+        Err(error) => {
+            // Started again, it would understand as little.
+            let reason = error.to_string();
+            stand_down(&engine, &me, &Outcome::NeedsAPerson { reason }).await;
+            return Err(error);
+        }
+    };
     info!(update = plan.update, app = plan.app, "starting");
 
     let page = page(&plan);

@@ -3,12 +3,14 @@
 //! All that can be refused is refused here, while the app still serves and
 //! nothing has been touched.
 
+mod dependants;
 mod error;
 mod helper;
 mod image;
 mod leftovers;
 mod planning;
 mod preflight;
+mod reach;
 mod socket;
 
 use std::path::PathBuf;

@@ -1,5 +1,108 @@
 //! Changeover replaces the running container of an app by a newer version while
 //! visitors watch a page instead of an error.
+//!
+//! This is the architecture, in the order of an update. Each part's own text says
+//! more. Words mean one thing each: the *app* is a container's name, *old* and *new*
+//! are the two containers behind it, the *helper* does the work, the *plan* says
+//! what, *facts* are what the engine reports, a *step* is one engine call with its
+//! way back, the *page* is what visitors see meanwhile, the *hand-over* puts it on
+//! the app's port, the *gate* is the proof of health, to *condemn* is to give new up,
+//! the *commit* is the removal of old, the *outcome* is how it ended.
+//!
+//! # Ask
+//!
+//! [`launch`] looks at everything that can be refused, fetches the image and fixes
+//! the [`plan`], while the app still serves. [`successor`] makes the create request
+//! of new from old as raw JSON, so that nothing is lost which we have never heard
+//! of. The old version is asked how it answers ([`gate::probe`]): new must answer as
+//! well, wherever old did, and needs not where it didn't.
+//!
+//! # Helper
+//!
+//! A container on the host's network, made `FROM scratch` out of this very binary
+//! where nobody names an image. The plan is in its labels, which Docker fixes at
+//! creation: it is there whole or not at all. Its name, `<app>.changeover`, is the
+//! lock. Its restart policy is `always`, so that it is the way back after a crash of
+//! anything; Docker's auto-remove would take the plan away at the first engine
+//! restart. It starts in [`helper`].
+//!
+//! # Swap
+//!
+//! [`swap`] is a loop: observe, decide, act, one engine call at a time. There is no
+//! journal, since a second record of progress would have to be kept equal to the
+//! first. Progress is names, states and restart policies of two containers. The
+//! verdict is one rename, of new to `<app>.failed`; the commit is one removal. While
+//! old exists there is a way back, once it is gone there is only forward. What can
+//! happen in between is walked through exhaustively by the model test.
+//!
+//! **Who comes back after a power cut** is decided by restart policies. Old is armed
+//! (`always`) from before it is stopped until just before new starts, so a cut in
+//! between brings back a version that works even without us. From there old is `no`,
+//! since new may have touched the data, and the helper alone decides. New is created
+//! with `no` and gets the app's own policy once it has proved itself. Never are two
+//! armed at once: at boot it would be a coin flip who gets the port.
+//!
+//! **New is known by a label**, `io.changeover.update`, not by its name, which anybody
+//! may change. A second label, `io.changeover.record`, holds the plan without the
+//! create request. It stays on the container: from it a lost helper is replaced
+//! (`resume`), the outcome is told (`status`), and the version before is found
+//! (`rollback`), with no state outside the engine. The next update drops both.
+//!
+//! **Visitors leave the page before the commit.** Once the gate hears new answer, the
+//! page is gone; old is kept for another moment ([`plan::GatePlan::stable_seconds`])
+//! against the version that answers once and then falls over.
+//!
+//! # Hand-over
+//!
+//! Who answers on the app's port is not a step but a consequence: before every call
+//! [`handover::Switch`] is set to what the facts ask for. A redirect by nftables is
+//! the default: the engine keeps the port, nothing conflicts, and the kernel takes
+//! the rules away with our process. Where that is not possible the port is bound
+//! while no container holds it, and let go before any start. Our own probes carry a
+//! socket mark and see the published port while visitors see the page.
+//!
+//! # Gate
+//!
+//! [`gate`] asks new itself, by its own address, then runs its HEALTHCHECK command
+//! (the engine would wait for an interval first), then visits the published ports.
+//! Its time limit counts from the container's start, so a restarted helper grants no
+//! fresh one. On the host's network the HEALTHCHECK is left out, as our own page
+//! would answer it.
+//!
+//! # Page
+//!
+//! [`page`] serves `maintenance-ui/`: 503 on every path and method, JSON for machines,
+//! [`status`] and an event stream under `/.changeover/`. It knows nothing of the
+//! engine; what an anonymous visitor must not see isn't there.
+//!
+//! # Stand down
+//!
+//! Updated: the helper deletes itself, and whoever followed it clears its image away.
+//! Rolled back: it gives up its own policy and exits, so that its log and exit code
+//! stay readable until the next update or `gc`.
+//!
+//! # Sets
+//!
+//! A plan has members, in the order of their start, and the table is walked phase by
+//! phase, in each phase member by member. One container is the set of size one. The
+//! first member leads: its verdict and its commit are the set's. The launch makes
+//! plans of one member so far, and refuses containers that others depend on.
+//!
+//! # Where things are
+//!
+//! [`engine`] is the only place that names bollard or the socket. [`events`] go from
+//! the helper's standard output, by way of [`follow`], to whoever waits; [`progress`]
+//! turns decisions into events and the page's status. [`cli`] is the program.
+//!
+//! # What is proven, and under which assumptions
+//!
+//! The model test walks all reachable states of the table, with reboots, crashes of
+//! helper and new version, refusals, bad images and a person's rollback at any time,
+//! for all restart policies, for one container and for a set of two. It assumes that
+//! one engine call is atomic, that rename and policy are durable when the call
+//! returns, and that a container which a person stopped or that was never started
+//! comes back at boot as the engine documents it. The engine suite cuts the wire at
+//! every call and kills helper and engine on real engines, to check the assumptions.
 
 pub mod cli;
 pub mod engine;

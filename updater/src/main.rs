@@ -10,6 +10,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
     let json = cli.json;
+    let follows = matches!(
+        cli.command,
+        cli::Command::Update(_) | cli::Command::Resume(_) | cli::Command::Rollback(_)
+    );
     // One thread: the helper waits for an engine and computes nothing.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
@@ -29,7 +33,12 @@ fn main() -> ExitCode {
                 }
             },
             // Between two engine calls or within one: the next helper looks again.
-            signal = stopped() => ExitCode::from(128 + signal),
+            signal = stopped() => {
+                if follows {
+                    eprintln!("an update that has begun goes on without us; `changeover status` shows it");
+                }
+                ExitCode::from(128 + signal)
+            }
         }
     })
 }

@@ -166,6 +166,9 @@ pub struct Published {
     pub port: u16,
     /// The port inside the container; the same as `port` on the host network.
     pub container_port: u16,
+    /// Which of the plan's members publishes it, by index.
+    #[serde(default)]
+    pub member: usize,
     /// Whether the old version answered here when the update was asked for. The
     /// new one must answer wherever the old one did, and need not elsewhere.
     pub answers: bool,

@@ -16,16 +16,21 @@ pub struct Progress {
     begun: Instant,
     emit: Box<dyn Fn(&Event) + Send>,
     shown: Option<(Phase, usize)>,
+    /// Why the new version was given up, if this process has seen it.
+    condemned: Option<String>,
 }
 
 impl Progress {
     /// `emit` gets every event.
     pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
-        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None }
+        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None, condemned: None }
     }
 
     /// Passes an event on.
-    pub fn emit(&self, event: Event) {
+    pub fn emit(&mut self, event: Event) {
+        if let Event::Condemned { reason, .. } = &event {
+            self.condemned = Some(reason.clone());
+        }
         (self.emit)(&event);
     }
 
@@ -55,7 +60,7 @@ impl Progress {
     pub fn finish(&mut self, outcome: &Outcome) {
         let (phase, word, reason) = match outcome {
             Outcome::Updated => (Phase::Updated, "updated", None),
-            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", None),
+            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", self.condemned.clone()),
             Outcome::Refused { reason } => (Phase::RolledBack, "refused", Some(reason.clone())),
             Outcome::NeedsAPerson { reason } => {
                 (Phase::NeedsAPerson, "needs-a-person", Some(reason.clone()))

@@ -6,19 +6,23 @@
 //! *condemned* is the new container's name, the *commit* is the old one's
 //! absence. A helper that was killed looks again and carries on.
 //!
-//! Before changing the order, read the invariants in [`model`](self), which
+//! Before changing the order, read the invariants at the top of `model.rs`, which
 //! walks every reachable state through crashes and reboots.
 
+mod decide;
 pub mod facts;
 #[cfg(test)]
 mod model;
 pub mod observe;
 pub mod run;
+mod view;
+
+pub use decide::{is_owed, next, shows_page};
+pub use view::View;
 
 use serde_json::{Value, json};
 
-use crate::plan::{Member, Plan};
-use facts::{Container, Facts, MemberFacts, Verdict};
+use facts::Verdict;
 
 /// One row of the table. It makes one engine call in either direction, so a
 /// crash is before it or after it, never inside.
@@ -155,7 +159,7 @@ pub const STEPS: &[Step] = &[
         key: "start-new",
         order: Order::AsStarted,
         page: true,
-        done: |v| !v.runs() || v.new_gone_or(Container::was_started),
+        done: |v| !v.runs() || v.new_gone_or(|new| new.was_started() && !v.is_left_down()),
         act: |v| Call::Start { id: v.new_id() },
         undone: |v| v.new_gone_or(|new| !new.running),
         undo: |v| Call::Stop { id: v.new_id() },
@@ -313,188 +317,6 @@ pub enum Outcome {
         /// What is the matter and what to do, for people.
         reason: String,
     },
-}
-
-/// One member as a step sees it: its plan and its facts.
-pub struct View<'a> {
-    /// The plan's part.
-    pub plan: &'a Member,
-    /// The old container, unless it is gone.
-    pub old: Option<&'a Container>,
-    /// The new container, if there is one.
-    pub new: Option<&'a Container>,
-    gate: &'a Verdict,
-    old_answers: bool,
-    committed: bool,
-}
-
-impl View<'_> {
-    fn runs(&self) -> bool {
-        self.plan.old.running
-    }
-
-    fn old_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
-        self.old.is_none_or(holds)
-    }
-
-    fn new_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
-        self.new.is_none_or(holds)
-    }
-
-    fn old_id(&self) -> String {
-        self.plan.old.id.clone()
-    }
-
-    fn new_id(&self) -> String {
-        self.new.map(|new| new.id.clone()).unwrap_or_default()
-    }
-
-    fn new_started(&self) -> bool {
-        self.new.is_some_and(Container::was_started)
-    }
-
-    fn new_is_armed(&self) -> bool {
-        self.new_gone_or(|new| new.policy_is(&self.plan.old.policy))
-    }
-
-    /// Past the commit an armed new container needs no proof any more.
-    fn is_accepted(&self) -> bool {
-        self.committed && self.new_is_armed()
-    }
-
-    fn missing_network(&self) -> Option<String> {
-        let new = self.new?;
-        let missing = self.plan.connect.iter().find(|c| !new.networks.contains(&c.network))?;
-        Some(missing.network.clone())
-    }
-
-    /// Whether anything about the old container is no longer as it was found.
-    fn old_is_displaced(&self) -> bool {
-        self.old.is_some_and(|old| {
-            old.name != self.plan.name
-                || old.running != self.runs()
-                || !old.policy_is(&self.plan.old.policy)
-        })
-    }
-}
-
-/// Decides what comes next. No I/O and no memory: `facts` is all there is.
-pub fn next(plan: &Plan, facts: &Facts) -> Next {
-    let views = views(plan, facts);
-    let Some(lead) = views.first() else {
-        return refused("the plan names no container");
-    };
-    if lead.committed {
-        return match lead.new {
-            Some(_) => forward(&views),
-            None => needs_a_person(format!(
-                "the old and the new container of `{}` are both gone\nhint: create it anew; its volumes are untouched",
-                plan.app
-            )),
-        };
-    }
-    if is_condemned(lead, &views) {
-        return back(&views);
-    }
-    if let Some(reason) = facts.doom(plan) {
-        return match lead.new {
-            Some(new) => Next::Condemn { id: new.id.clone(), to: lead.plan.failed_name(), reason },
-            // Without a new container there is nothing that could carry the verdict,
-            // and nothing has been touched yet: creating it is the first step.
-            None => refused(reason),
-        };
-    }
-    forward(&views)
-}
-
-/// Whether visitors should see the page while `next` is carried out; `None`
-/// where it should stay as it is. An app that was stopped has no visitors.
-pub fn shows_page(plan: &Plan, facts: &Facts, next: &Next) -> Option<bool> {
-    if !plan.members.iter().any(|member| member.old.running) {
-        return Some(false);
-    }
-    let every_old = |holds: &dyn Fn(&Member, &Container) -> bool| {
-        let members = plan.members.iter().zip(&facts.members);
-        members.into_iter().all(|(plan, m)| m.old.as_ref().is_some_and(|old| holds(plan, old)))
-    };
-    // One that died by itself before its turn leaves a gap as well; one that
-    // nobody has stopped yet needs no page on the way back either.
-    let serves = every_old(&|_, old| old.running);
-    let never_left = every_old(&|plan, old| old.running && old.started_at == plan.old.started_at);
-    match next {
-        Next::Do { direction: Direction::Forward, step, .. } => {
-            Some(STEPS[*step].page || (*step < SERVE && !serves))
-        }
-        Next::Do { direction: Direction::Back, step, .. } => Some(*step >= SERVE && !never_left),
-        Next::Condemn { .. } => None,
-        Next::Finish(_) => Some(false),
-    }
-}
-
-fn forward(views: &[View]) -> Next {
-    first_open(Direction::Forward, views).unwrap_or(Next::Finish(Outcome::Updated))
-}
-
-fn back(views: &[View]) -> Next {
-    first_open(Direction::Back, views).unwrap_or(Next::Finish(Outcome::RolledBack))
-}
-
-/// The first call that is still to be made in this direction: phase by phase,
-/// in each phase member by member.
-fn first_open(direction: Direction, views: &[View]) -> Option<Next> {
-    let rows: Vec<usize> = match direction {
-        Direction::Forward => (0..STEPS.len()).collect(),
-        Direction::Back => (0..STEPS.len()).rev().collect(),
-    };
-    for step in rows {
-        let row = &STEPS[step];
-        let as_started = (row.order == Order::AsStarted) == (direction == Direction::Forward);
-        let members: Vec<usize> = match as_started {
-            true => (0..views.len()).collect(),
-            false => (0..views.len()).rev().collect(),
-        };
-        for member in members {
-            let view = &views[member];
-            let (holds, call) = match direction {
-                Direction::Forward => (row.done, row.act),
-                Direction::Back => (row.undone, row.undo),
-            };
-            if !holds(view) {
-                return Some(Next::Do { direction, step, member, call: call(view) });
-            }
-        }
-    }
-    None
-}
-
-/// The new version has been given up: its lead carries the verdict in its name.
-/// A new container that vanished after the old one was touched counts as well.
-fn is_condemned(lead: &View, views: &[View]) -> bool {
-    match lead.new {
-        Some(new) => new.name == lead.plan.failed_name(),
-        None => views.iter().any(View::old_is_displaced),
-    }
-}
-
-fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
-    let committed = facts.members.first().is_some_and(|lead| lead.old.is_none());
-    let view = |(plan, facts): (&'a Member, &'a MemberFacts)| View {
-        plan,
-        old: facts.old.as_ref(),
-        new: facts.new.as_ref(),
-        gate: &facts.gate,
-        old_answers: facts.old_answers,
-        committed,
-    };
-    plan.members.iter().zip(&facts.members).map(view).collect()
-}
-
-fn refused(reason: impl Into<String>) -> Next {
-    Next::Finish(Outcome::Refused { reason: reason.into() })
-}
-
-fn needs_a_person(reason: impl Into<String>) -> Next {
-    Next::Finish(Outcome::NeedsAPerson { reason: reason.into() })
 }
 
 /// Comes back after every kind of engine restart, also after a `docker stop`.

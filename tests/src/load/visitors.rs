@@ -55,6 +55,9 @@ pub struct OpenPage {
     pub phases: Vec<(Instant, String)>,
     /// When the app was back on the screen, and in which version.
     pub shown: Option<(Instant, String)>,
+    /// How often it was asked for after the end until it came; 1 if the page was
+    /// told of the end no earlier than it was true.
+    pub looks: u32,
 }
 
 impl OpenPage {
@@ -91,6 +94,7 @@ impl OpenPage {
             }
         }
         loop {
+            self.looks += 1;
             if let Some(version) = look(addr).await {
                 self.shown = Some((Instant::now(), version));
                 return;

@@ -5,7 +5,7 @@
 //! connected but hasn't asked yet gets a moment to do so.
 
 use super::answers::App;
-use super::{DATA_IS_NEWER, OnTerm, Settings};
+use super::{DATA_IS_NEWER, OnTerm, Settings, Speaks};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,6 +18,7 @@ use std::pin::pin;
 use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
@@ -93,7 +94,10 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         let (app, leaving, alive) = (app.clone(), leaving.clone(), alive.clone());
         tokio::spawn(async move {
-            converse(stream, peer, app, leaving).await;
+            match app.settings.speaks {
+                Speaks::Http => converse(stream, peer, app, leaving).await,
+                Speaks::Lines => exchange_lines(stream, app, leaving).await,
+            }
             drop(alive);
         });
     };
@@ -147,6 +151,26 @@ async fn converse(
     connection.as_mut().graceful_shutdown();
     // A visitor who went away is no error of ours.
     let _ = connection.await;
+}
+
+/// Answers line by line until somebody has had enough.
+async fn exchange_lines(stream: TcpStream, app: Arc<App>, mut leaving: watch::Receiver<bool>) {
+    let mut stream = BufStream::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        tokio::select! {
+            read = stream.read_line(&mut line) => if !matches!(read, Ok(1..)) { return },
+            () = told(&mut leaving) => return,
+        }
+        let answer = match line.trim() {
+            "VERSION" => format!("+{}\r\n", app.settings.version),
+            _ => "-ERR unknown command\r\n".to_owned(),
+        };
+        if stream.write_all(answer.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits until the app is to leave.

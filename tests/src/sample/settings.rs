@@ -35,6 +35,18 @@ pub struct Settings {
     pub stop: Duration,
     /// `DATA`: the file to migrate on start; its first line holds the schema.
     pub data: Option<PathBuf>,
+    /// `SPEAKS`: the language on its ports.
+    pub speaks: Speaks,
+}
+
+/// What the app's visitors have to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// `http`.
+    Http,
+    /// `lines`: as a cache or a queue does. A line `VERSION` is answered by the
+    /// version, any other by an error.
+    Lines,
 }
 
 /// What SIGTERM, SIGINT or SIGQUIT does.
@@ -61,7 +73,7 @@ impl Windows {
     }
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "VERSION",
     "HOST",
     "PORT",
@@ -74,6 +86,7 @@ const NAMES: [&str; 12] = [
     "ON_TERM",
     "STOP_MS",
     "DATA",
+    "SPEAKS",
 ];
 
 impl Settings {
@@ -115,6 +128,7 @@ impl Settings {
             on_term: take(&said, "ON_TERM")?.unwrap_or(OnTerm::Graceful),
             stop: ms("STOP_MS")?.unwrap_or_default(),
             data: take(&said, "DATA")?,
+            speaks: take(&said, "SPEAKS")?.unwrap_or(Speaks::Http),
         })
     }
 }
@@ -134,6 +148,17 @@ impl FromStr for OnTerm {
             "graceful" => Ok(OnTerm::Graceful),
             "abrupt" => Ok(OnTerm::Abrupt),
             "ignore" => Ok(OnTerm::Ignore),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for Speaks {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "http" => Ok(Speaks::Http),
+            "lines" => Ok(Speaks::Lines),
             _ => Err(()),
         }
     }

@@ -1,7 +1,106 @@
 //! What the commands do and say.
 
+mod asker;
+mod course;
+mod history;
+mod pulls;
+mod refusals;
+mod usage;
+
+use changeover_tests::lab::EngineKind;
+use changeover_tests::world::{Done, World, program};
+use serde_json::Value;
+
 use super::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
-    Vec::new()
+    [
+        usage::cases(),
+        refusals::cases(),
+        pulls::cases(),
+        course::cases(),
+        history::cases(),
+        asker::cases(),
+    ]
+    .concat()
+}
+
+/// A case that gets along with others.
+fn case(name: &'static str, run: fn(EngineKind)) -> Case {
+    Case { name, alone: false, run }
+}
+
+/// An engine with `app:1` and `app:2`, and `web` running the first.
+fn world_with_web(kind: EngineKind) -> World {
+    let world = World::start(kind);
+    world.images(&[1, 2]);
+    world.run_web("app:1");
+    world
+}
+
+/// Runs a command that has to be refused with 21 and these words, without a trace:
+/// every container is the same afterwards, and `web` still answers if it did.
+#[track_caller]
+fn refused(world: &World, args: &[&str], words: &[&str]) {
+    let before = (snapshot(world), world.visit(8080));
+    let done = world.changeover(args).expect(21);
+    assert_words(&done, words);
+    assert_eq!(snapshot(world), before.0, "{args:?} touched something");
+    // In the middle of an update the answer may change by itself.
+    if before.1.parse::<u32>().is_ok() {
+        assert_eq!(world.visit(8080), before.1, "{args:?} disturbed visitors");
+    }
+}
+
+/// Asserts that a failed command names these things, to people and to programs, and
+/// that it knows a way out.
+#[track_caller]
+fn assert_words(done: &Done, words: &[&str]) {
+    let event = done.event("error").unwrap_or_else(|| panic!("no error event: {done:#?}"));
+    assert_eq!(event["code"], done.code, "{event}");
+    let said = format!("{}\n{}", event["error"], event["hint"]);
+    for word in words {
+        assert!(done.stderr.contains(word), "no {word:?} in: {}", done.stderr);
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+    assert_ne!(event["hint"], "", "a way out is missing: {}", done.stderr);
+    assert!(done.stderr.contains("\nhint: "), "a way out is missing: {}", done.stderr);
+}
+
+/// Everything the engine says of all containers.
+fn snapshot(world: &World) -> Vec<Value> {
+    world.containers().iter().filter_map(|name| world.inspect(name)).collect()
+}
+
+/// `docker …` by the API, which has to succeed.
+#[track_caller]
+fn docker(world: &World, method: &str, path: &str) {
+    let (status, answer) = world.lab.api(method, path, None);
+    assert!(status < 400, "{method} {path}: {status} {answer}");
+}
+
+/// Updates `web` at once, without the watch at the end.
+fn update(world: &World, image: &str) -> Done {
+    world.changeover(&["update", "web", "--image", image, "--stable", "0s"])
+}
+
+/// Our program, where the machine in the lab sees it as well.
+fn program_in_the_lab(world: &World) -> std::path::PathBuf {
+    let there = world.lab.dir().join("changeover");
+    if !there.exists() {
+        std::fs::copy(program("changeover"), &there).expect("the lab's directory is writable");
+    }
+    there
+}
+
+/// Bytes that no compression makes shorter.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
 }

@@ -5,6 +5,8 @@
 mod browser;
 mod commands;
 mod crashes;
+mod image;
+mod sets;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ use changeover_tests::lab::{self, EngineKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// One case. Its name is a sentence that holds.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     /// The sentence, in snake case.
     pub(crate) name: &'static str,
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         .chain(commands::cases())
         .chain(crashes::cases())
         .chain(browser::cases())
+        .chain(image::cases())
+        .chain(sets::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)
@@ -71,7 +76,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
     text.unwrap_or_else(|| "panicked".to_owned())

@@ -60,7 +60,9 @@ pub enum CliError {
     #[error("no update of `{0}` was interrupted; there is nothing to resume")]
     NothingToResume(String),
     /// No version to go back to.
-    #[error("`{app}` cannot be rolled back: {why}")]
+    #[error(
+        "`{app}` cannot be rolled back: {why}\nhint: `changeover update {app} --image …` brings any version in"
+    )]
     NothingToRollBack {
         /// The app.
         app: String,
@@ -80,8 +82,31 @@ pub enum CliError {
         "somebody stopped the helper before the update of `{0}` had ended\nhint: `changeover resume {0}` brings it to its end"
     )]
     HelperStopped(String),
+    /// The engine went away while we followed.
+    #[error(
+        "the engine is out of reach, and the update of `{app}` goes on without a witness\nhint: `changeover status {app}` shows it once the engine is back"
+    )]
+    OutOfSight {
+        /// The app.
+        app: String,
+        /// What went wrong.
+        #[source]
+        source: EngineError,
+    },
+    /// The helper does not come up.
+    #[error(
+        "the helper for `{app}` does not come up, and was removed; `{app}` keeps running as it is: {said}\nhint: --socket names the engine's socket on the host, --helper-image another image"
+    )]
+    HelperFails {
+        /// The app.
+        app: String,
+        /// Its last words.
+        said: String,
+    },
     /// The password file.
-    #[error("cannot read the password file {file}")]
+    #[error(
+        "cannot read the password file {file}; nothing was touched\nhint: is the path right, and may you read it?"
+    )]
     PasswordFile {
         /// The file.
         file: PathBuf,
@@ -108,7 +133,11 @@ impl CliError {
     pub fn code(&self) -> u8 {
         match self {
             CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
-            CliError::HelperGone(_) | CliError::HelperStopped(_) => 30,
+            CliError::HelperGone(_) | CliError::HelperStopped(_) | CliError::OutOfSight { .. } => {
+                30
+            }
+            CliError::Helper(HelperError::NoPlan { .. }) => 30,
+            // The engine starts the helper again, with a fresh mount of the socket.
             CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,
             _ => 21,
         }

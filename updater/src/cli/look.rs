@@ -12,7 +12,8 @@ use crate::follow::{Followed, judge};
 use crate::helper::read_plan;
 use crate::launch::is_finished;
 use crate::plan::{Plan, labels};
-use crate::swap::Outcome;
+use crate::swap::observe::observe;
+use crate::swap::{Outcome, is_owed};
 
 /// What is or was going on with one app.
 #[derive(Serialize)]
@@ -51,6 +52,9 @@ pub(super) async fn status(
     }
     // The newest first: ids sort by time.
     found.sort_by(|a, b| b.update.cmp(&a.update));
+    // A version that serves still tells how it came in; what was tried since is news.
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|status| seen.insert(status.app.clone()));
     if let Some(name) = name {
         found.retain(|status| status.app == name);
         if found.is_empty() && engine.container(name).await?.is_none() {
@@ -88,7 +92,7 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let lines = engine.log_tail(id, 500).await.unwrap_or_default();
     for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
         match event {
-            Event::Step { name, .. } => step = Some(name),
+            Event::Begun { name, .. } => step = Some(name),
             Event::Finished { outcome, reason, .. } => ended = Some((outcome, reason)),
             Event::Condemned { reason, .. } => condemned = Some(reason),
             _ => {}
@@ -116,7 +120,7 @@ async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> 
         Followed::Ended(Outcome::RolledBack) => "rolled-back",
         Followed::Ended(Outcome::Refused { .. }) => "refused",
         Followed::Ended(Outcome::NeedsAPerson { .. }) => "needs-a-person",
-        Followed::HelperGone | Followed::HelperStopped => "interrupted",
+        Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => "interrupted",
     };
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
     Ok(AppStatus { hint, ..base(plan, state) })
@@ -138,11 +142,14 @@ fn base(plan: &Plan, state: &'static str) -> AppStatus {
 }
 
 pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Result<Exit, CliError> {
-    let mut busy = Vec::new();
+    let (mut busy, mut over) = (Vec::new(), Vec::new());
     for helper in ours(engine, &format!("{}=helper", labels::ROLE)).await? {
         let state = helper["State"]["Status"].as_str().unwrap_or_default();
         // One that was killed on the way is needed by `resume`.
         if state == "created" || (state == "exited" && is_finished(&helper)) {
+            if is_finished(&helper) {
+                over.extend(read_plan(&helper).map(|plan| plan.update));
+            }
             clear_container(engine, &helper, dry_run, output).await?;
         } else {
             busy.push(helper["Config"]["Labels"][labels::APP].as_str().unwrap_or("").to_owned());
@@ -154,9 +161,10 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
         let set_aside =
             plan.members.iter().any(|m| m.failed_name() == name || m.next_name() == name);
         let runs = container["State"]["Running"] == true;
-        let ended = !matches!(judge(engine, &plan).await?, Followed::HelperGone);
-        let never_begun = plan.members.iter().any(|m| m.next_name() == name);
-        if set_aside && !runs && (ended || never_begun) && !busy.contains(&plan.app) {
+        // What still owes the old version its place is needed by `resume` as well.
+        let done_with =
+            over.contains(&plan.update) || !is_owed(&plan, &observe(engine, &plan).await?.facts);
+        if set_aside && !runs && done_with && !busy.contains(&plan.app) {
             clear_container(engine, &container, dry_run, output).await?;
         }
     }

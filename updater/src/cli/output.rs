@@ -47,6 +47,9 @@ impl Output {
                 }
             }
             Manner::Plain => {
+                if matches!(event, Event::Begun { .. }) {
+                    return;
+                }
                 // A line for each percent would bury everything else.
                 if let Event::Pull { status, .. } = event
                     && self.last_pull.replace(status.clone()) == *status
@@ -102,6 +105,7 @@ fn show_on(bar: &ProgressBar, event: &Event) {
             bar.set_message(format!("pull {image}: {status}"));
         }
         Event::Pull { image, status, .. } => bar.set_message(format!("pull {image}: {status}")),
+        Event::Begun { .. } => bar.set_message(event.to_string()),
         Event::Step { .. } | Event::Condemned { .. } | Event::Finished { .. } => {
             bar.set_style(ProgressStyle::default_spinner());
             bar.suspend(|| print(&format!("{} {event}", mark(event))));

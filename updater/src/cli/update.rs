@@ -137,6 +137,16 @@ async fn interrupted_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, Cl
     Ok(None)
 }
 
+/// The plan of an update that has not ended, whether its helper runs, was stopped or
+/// is gone.
+async fn unfinished_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, CliError> {
+    match engine.container(&helper_name(app)).await? {
+        Some(helper) if !is_finished(&helper) => Ok(Some(read_plan(&helper)?)),
+        Some(_) => Ok(None),
+        None => interrupted_plan(engine, app).await,
+    }
+}
+
 pub(super) fn record_of(labels_of: &Value) -> Option<Plan> {
     serde_json::from_str(labels_of[labels::RECORD].as_str()?).ok()
 }
@@ -147,19 +157,19 @@ pub(super) async fn rollback(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let app = args.name.trim_start_matches('/').to_owned();
-    if let Some(helper) = engine.container(&helper_name(&app)).await?
-        && helper["State"]["Running"] == true
+    if let Some(plan) = unfinished_plan(engine, &app).await?
+        && condemn(engine, &plan).await?
     {
-        let plan = read_plan(&helper)?;
-        if condemn(engine, &plan).await? {
-            let id = helper["Id"].as_str().unwrap_or_default();
-            let exit = end_of(engine, &plan, id, &args.helper, output).await?;
-            // It was asked for, so it is no failure.
-            return Ok(if matches!(exit, Exit::RolledBack) { Exit::Done } else { exit });
-        }
+        // The verdict stands; somebody has to carry it out.
+        let resume = Resume { name: app, helper: args.helper };
+        return match self::resume(engine, resume, output).await {
+            // It was asked for, so it is no failure. It may also be over by now.
+            Ok(Exit::RolledBack) | Err(CliError::NothingToResume(_)) => Ok(Exit::Done),
+            other => other,
+        };
     }
     let Some(container) = engine.container(&app).await? else {
-        return Err(CliError::NothingToRollBack { app, why: "there is no such container".into() });
+        return Err(CliError::NoSuchContainer(app));
     };
     let Some(record) = record_of(&container["Config"]["Labels"]) else {
         return Err(CliError::NothingToRollBack {
@@ -260,12 +270,18 @@ async fn end_of(
         output.say(&format!("`changeover status {}` shows how far it is", plan.app));
         return Ok(Exit::Done);
     }
-    let followed = follow(engine, plan, id, |event| output.event(&event)).await?;
+    let followed = follow(engine, plan, id, |event| output.event(&event)).await;
+    let followed =
+        followed.map_err(|source| CliError::OutOfSight { app: plan.app.clone(), source })?;
     output.done();
     let outcome = match followed {
         Followed::Ended(outcome) => outcome,
         Followed::HelperGone => return Err(CliError::HelperGone(plan.app.clone())),
         Followed::HelperStopped => return Err(CliError::HelperStopped(plan.app.clone())),
+        Followed::HelperFails(said) => {
+            engine.remove_by_force(id).await?;
+            return Err(CliError::HelperFails { app: plan.app.clone(), said });
+        }
     };
     if outcome == Outcome::Updated
         && let Some(image) = &plan.own_helper_image

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::wire::Request;
+use super::wire::{Request, segment};
 use super::{Engine, EngineError};
 
 impl Engine {
     /// `docker inspect` of a container by name or id; `None` if there is none.
     pub async fn container(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
+        // A slash would lead to another part of the API, and no name has one.
+        if name_or_id.is_empty() || name_or_id.contains('/') {
+            return Ok(None);
+        }
+        let name_or_id = segment(name_or_id);
         self.json_if_there(Request::get(format!("/containers/{name_or_id}/json"))).await
     }
 

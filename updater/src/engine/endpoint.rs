@@ -49,6 +49,10 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Endpoint, String> {
+        // An empty DOCKER_HOST is none.
+        if text.is_empty() {
+            return Ok(Endpoint::usual());
+        }
         if let Some(path) = text.strip_prefix("unix://") {
             return Ok(Endpoint::Unix(path.into()));
         }

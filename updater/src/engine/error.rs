@@ -43,7 +43,9 @@ pub enum EngineError {
         seconds: u64,
     },
     /// Somebody answers who is no engine.
-    #[error("{endpoint} answers with status {status}, but is no Docker-compatible engine")]
+    #[error(
+        "{endpoint} answers with status {status}, but is no Docker-compatible engine\nhint: DOCKER_HOST or --host names the engine's socket, say unix:///var/run/docker.sock"
+    )]
     NotAnEngine {
         /// Where.
         endpoint: String,

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::wire::Request;
+use super::wire::{Request, segment};
 use super::{Engine, EngineError};
 
 impl Engine {
     /// `docker image inspect` by reference or id; `None` if it isn't there.
     pub async fn image(&self, reference: &str) -> Result<Option<Value>, EngineError> {
+        let reference = segment(reference);
         self.json_if_there(Request::get(format!("/images/{reference}/json"))).await
     }
 

@@ -185,6 +185,21 @@ impl Reply {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// Something that a person typed (a name, an id, a reference) as part of a path. What
+/// has a meaning in references keeps it.
+pub(super) fn segment(typed: &str) -> String {
+    let mut escaped = String::new();
+    for part in typed.split_inclusive(['/', ':', '@']) {
+        let (text, separator) = match part.strip_suffix(['/', ':', '@']) {
+            Some(text) => part.split_at(text.len()),
+            None => (part, ""),
+        };
+        escape(text, &mut escaped);
+        escaped.push_str(separator);
+    }
+    escaped
+}
+
 /// Percent-encodes what is not unreserved in RFC 3986.
 fn escape(value: &str, into: &mut String) {
     for byte in value.bytes() {

@@ -136,10 +136,10 @@ fn answers(mut datagram: &[u8]) -> Vec<(u32, Option<Errno>)> {
 }
 
 /// Length of `struct nlmsghdr`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// Netlink begins everything at a multiple of four.
-fn aligned(length: usize) -> usize {
+pub(super) fn aligned(length: usize) -> usize {
     length.next_multiple_of(4)
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Batch<Part> {
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
-const NLM_F_REQUEST: u16 = 0x01;
+pub(super) const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 /// Refuse what is there already.
 pub(super) const NLM_F_EXCL: u16 = 0x200;
@@ -209,7 +209,7 @@ impl<Part> Batch<Part> {
 }
 
 /// Writes `struct nlmsghdr`, `struct nfgenmsg` and attributes.
-fn write_message(
+pub(super) fn write_message(
     bytes: &mut Vec<u8>,
     kind: u16,
     flags: u16,

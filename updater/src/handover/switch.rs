@@ -1,16 +1,19 @@
 //! The switch: visitors see the page, or they see the app.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::conntrack::open_connections;
 use super::{Bind, Redirect, RedirectError, page_listener};
 use crate::page::{Page, Serving};
 use crate::plan::{HandoverMode, HandoverPlan, Published};
 
 /// How often the ports are tried while the old container lets go of them.
 const BIND_PAUSE: Duration = Duration::from_millis(4);
+/// How often it is looked whether the visitors of before are through.
+const SETTLE_PAUSE: Duration = Duration::from_millis(3);
 
 /// Puts the page on the app's port and takes it off again. It lives in the
 /// helper's process: a dead helper holds nothing.
@@ -18,10 +21,11 @@ pub struct Switch {
     page: Page,
     way: Way,
     shown: bool,
+    settled: bool,
 }
 
 enum Way {
-    Redirect { redirect: Redirect, _serving: Serving },
+    Redirect { redirect: Redirect, published: Vec<Published>, page_port: u16, _serving: Serving },
     Bind { published: Vec<Published>, binding: Option<JoinHandle<()>> },
     None,
 }
@@ -62,12 +66,12 @@ impl Switch {
                 Err(error) => return Err(error),
             },
         };
-        Ok((Switch { page, way, shown: false }, because))
+        Ok((Switch { page, way, shown: false, settled: false }, because))
     }
 
     /// No page at all.
     pub fn none(page: Page) -> Switch {
-        Switch { page, way: Way::None, shown: false }
+        Switch { page, way: Way::None, shown: false, settled: false }
     }
 
     /// The way in use.
@@ -100,7 +104,29 @@ impl Switch {
                 _ => {}
             },
         }
-        std::mem::replace(&mut self.shown, page) != page
+        let changed = std::mem::replace(&mut self.shown, page) != page;
+        self.settled &= !changed;
+        changed
+    }
+
+    /// Waits until those who connected before the page came have their answers, at
+    /// most for `limit`: not every app lets its visitors finish when it is stopped.
+    /// Connections that are kept open without a question look the same from here
+    /// and cost the whole limit, so that should be a short one.
+    pub async fn settle(&mut self, limit: Duration) {
+        let Way::Redirect { published, page_port, .. } = &self.way else { return };
+        if !self.shown || std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            match open_connections(published, *page_port) {
+                Ok(0) => return,
+                Ok(open) => debug!(open, "visitors of before"),
+                Err(error) => return debug!(%error, "cannot see the visitors of before"),
+            }
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
     }
 
     /// Makes sure that nothing of ours holds the port: somebody is about to be started.
@@ -123,7 +149,8 @@ fn prepare_redirect(plan: &HandoverPlan, table: &str, page: &Page) -> Result<Way
     let listener = page_listener()?;
     let port = listener.local_addr()?.port();
     let redirect = Redirect::prepare(table, &plan.published, port)?;
-    Ok(Way::Redirect { redirect, _serving: page.serve(listener)? })
+    let (published, _serving) = (plan.published.clone(), page.serve(listener)?);
+    Ok(Way::Redirect { redirect, published, page_port: port, _serving })
 }
 
 async fn release(binding: &mut Option<JoinHandle<()>>) {

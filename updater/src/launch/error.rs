@@ -42,6 +42,14 @@ pub enum LaunchError {
         /// The app.
         app: String,
     },
+    /// Somebody was faster.
+    #[error(
+        "`{app}` was changed while its update was being prepared; it keeps running as it is now\nhint: look at it, then ask again"
+    )]
+    ChangedMeanwhile {
+        /// The app.
+        app: String,
+    },
     /// An earlier update was interrupted.
     #[error(
         "an earlier update of `{app}` was interrupted and has not ended\nhint: `changeover resume {app}` brings it to its end"

@@ -2,12 +2,16 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
 use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
+use crate::swap::is_owed;
+use crate::swap::observe::observe;
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -15,6 +19,10 @@ const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const PAGE_FOLDER: &str = "/page";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
+/// How often a start is repeated whose answer was lost, and after what pause each:
+/// long enough for an engine that is just being restarted.
+const START_TRIES: u32 = 60;
+const START_PAUSE: Duration = Duration::from_millis(250);
 /// CAP_SYS_RESOURCE in the kernel's bit mask.
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
@@ -56,9 +64,21 @@ pub(super) async fn start(
             image
         }
     };
-    let mut body = create_body(&plan, &image, here, options);
+    let mut body = create_body(engine, &plan, &image, here, options);
     let name = plan.helper_name();
-    let id = match engine.create(&name, None, &body).await {
+    let created = match create(engine, &name, &body).await {
+        Err(error) if error.status() == Some(404) => {
+            // A published image that isn't here yet; or an update that has just ended
+            // has cleared our own away.
+            match &options.image {
+                Some(image) => fetch(engine, image, &app).await?,
+                None => drop(own_image(engine, &app).await?),
+            }
+            create(engine, &name, &body).await
+        }
+        created => created,
+    };
+    let id = match created {
         Ok(id) => id,
         Err(error) if error.status() == Some(409) => {
             return Err(LaunchError::AlreadyUnderWay { app });
@@ -77,17 +97,31 @@ pub(super) async fn start(
         }
         Err(error) => return Err(failed("it cannot be created", error)),
     };
-    let Err(error) = engine.start(&id).await else { return Ok((plan, id)) };
-    // Some hosts may not lower anybody's OOM score. Then it goes without.
-    if !error.to_string().contains("oom_score_adj") {
+    // From here on nobody else starts an update of this app. Fetching an image takes
+    // its time, and another one may have come and gone since we looked.
+    if has_changed(engine, &plan).await? {
         let _ = engine.remove(&id).await;
-        return Err(failed("it cannot be started", error));
+        return Err(LaunchError::ChangedMeanwhile { app });
     }
+    let Err(error) = start_created(engine, &id).await else { return Ok((plan, id)) };
     engine.remove(&id).await.map_err(LaunchError::engine)?;
+    let again = |error| {
+        failed(
+            "it cannot be started\nhint: the engine's log says more (journalctl -u docker)",
+            error,
+        )
+    };
+    // Some hosts may not lower anybody's OOM score, and not all of them say that it
+    // is this. Then it goes without.
+    if body["HostConfig"]["OomScoreAdj"] == 0 {
+        return Err(again(error));
+    }
     body["HostConfig"]["OomScoreAdj"] = 0.into();
-    let again = |error| failed("it cannot be started", error);
-    let id = engine.create(&name, None, &body).await.map_err(again)?;
-    engine.start(&id).await.map_err(again)?;
+    let id = create(engine, &name, &body).await.map_err(again)?;
+    if let Err(error) = start_created(engine, &id).await {
+        let _ = engine.remove(&id).await;
+        return Err(again(error));
+    }
     Ok((plan, id))
 }
 
@@ -97,8 +131,72 @@ fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
         && folder.is_some_and(|folder| text.trim_end().ends_with(&*folder.to_string_lossy()))
 }
 
+/// Creates the helper. A create whose answer was lost may have happened: then its
+/// name leads to a container with this very plan.
+async fn create(engine: &Engine, name: &str, body: &Value) -> Result<String, EngineError> {
+    let lost = match engine.create(name, None, body).await {
+        Err(error) if !error.is_refusal() => error,
+        done => return done,
+    };
+    let is_ours =
+        |found: &Value| found["Config"]["Labels"][labels::PLAN] == body["Labels"][labels::PLAN];
+    match engine.container(name).await {
+        Ok(Some(found)) if is_ours(&found) => Ok(super::text(&found, "/Id").to_owned()),
+        Ok(_) => engine.create(name, None, body).await,
+        Err(_) => Err(lost),
+    }
+}
+
+/// Starts the helper. A start whose answer was lost is repeated, since to say that
+/// nothing was touched while the helper runs would be the worst answer of all.
+async fn start_created(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let mut done = engine.start(id).await;
+    for _ in 0..START_TRIES {
+        match done {
+            Err(error) if !error.is_refusal() => {
+                tokio::time::sleep(START_PAUSE).await;
+                done = match engine.start(id).await {
+                    // It was started, has done its work and is gone.
+                    Err(error) if error.status() == Some(404) => Ok(()),
+                    again => again,
+                };
+            }
+            known => return known,
+        }
+    }
+    done
+}
+
+/// Fetches a published helper image.
+async fn fetch(engine: &Engine, image: &str, app: &str) -> Result<(), LaunchError> {
+    let credentials = stored_credentials(image);
+    engine.pull(image, None, credentials.as_ref(), |_| {}).await.map_err(|source| {
+        LaunchError::Helper {
+            app: app.to_owned(),
+            why: format!(
+                "cannot get its image `{image}`\nhint: leave --helper-image out and it is made from this program"
+            ),
+            source: Some(source),
+        }
+    })
+}
+
+/// Whether the containers of the plan are no longer the ones that were looked at.
+/// Not whether they are displaced: that is what a resumed update begins with.
+async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> {
+    let seen = observe(engine, plan).await.map_err(LaunchError::engine)?;
+    let fresh = seen.new.iter().all(Option::is_none);
+    Ok(fresh && (seen.old.iter().any(Option::is_none) || is_owed(plan, &seen.facts)))
+}
+
 /// The create request. Short: everything that the helper does is in the plan.
-fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOptions) -> Value {
+fn create_body(
+    engine: &Engine,
+    plan: &Plan,
+    image: &str,
+    here: &Surroundings,
+    options: &HelperOptions,
+) -> Value {
     let socket = options.socket.as_ref().or(here.socket.as_ref());
     let policy = if options.auto_remove { "no" } else { "always" };
     let mut capabilities = vec!["NET_BIND_SERVICE"];
@@ -107,7 +205,7 @@ fn create_body(plan: &Plan, image: &str, here: &Surroundings, options: &HelperOp
     }
     let host = match socket {
         Some(_) => format!("unix://{SOCKET}"),
-        None => std::env::var("DOCKER_HOST").unwrap_or_default(),
+        None => engine.endpoint().to_string(),
     };
     let socket = socket.map(|source| json!({ "Type": "bind", "Source": source, "Target": SOCKET }));
     let folder = plan.page.face.folder.as_ref().map(|source| {
@@ -219,4 +317,32 @@ fn may_lower_oom_score(here: &Surroundings) -> bool {
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let bounding = bounding.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     bounding.is_none_or(|mask| mask & CAP_SYS_RESOURCE != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 64-bit ELF file with nothing but program headers of these types.
+    fn elf(types: &[u32]) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..4].copy_from_slice(b"\x7fELF");
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        file[56..58].copy_from_slice(&(types.len() as u16).to_le_bytes());
+        for kind in types {
+            file.extend(kind.to_le_bytes());
+            file.extend([0; 52]);
+        }
+        file
+    }
+
+    #[test]
+    fn a_dynamic_program_cannot_be_its_own_image() {
+        assert!(needs_a_loader(&elf(&[6, 3, 1])));
+        assert!(!needs_a_loader(&elf(&[6, 1, 2])));
+        // What breaks off is no reason to panic.
+        assert!(!needs_a_loader(&elf(&[6, 3, 1])[..100]));
+        assert!(!needs_a_loader(b"#!/bin/sh"));
+    }
 }

@@ -27,7 +27,17 @@ pub(super) async fn fetch(
     found: &Found,
     on_event: &mut impl FnMut(Event),
 ) -> Result<Value, LaunchError> {
-    let local = engine.image(&request.image).await.map_err(LaunchError::engine)?;
+    let local = match engine.image(&request.image).await {
+        Err(source) if source.is_refusal() => {
+            return Err(LaunchError::Pull {
+                image: request.image.clone(),
+                app: found.app.clone(),
+                hint: "references look like web:2 or ghcr.io/acme/web:2".into(),
+                source,
+            });
+        }
+        looked => looked.map_err(LaunchError::engine)?,
+    };
     let pull = match (request.pull, &local) {
         (PullPolicy::Always, Some(image)) => !is_home_made(image),
         (PullPolicy::Always, None) => true,
@@ -111,7 +121,7 @@ async fn pull_image(
 }
 
 /// What `docker login` has left for the registry of this image, and only for it.
-fn stored_credentials(image: &str) -> Option<Credentials> {
+pub(super) fn stored_credentials(image: &str) -> Option<Credentials> {
     use docker_credential::DockerCredential;
     let (repository, _) = split_reference(image);
     let registry = match repository.split_once('/') {

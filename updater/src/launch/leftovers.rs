@@ -6,6 +6,8 @@ use super::helper::is_finished;
 use super::{LaunchError, text};
 use crate::engine::Engine;
 use crate::plan::{Plan, helper_name, labels};
+use crate::swap::is_owed;
+use crate::swap::observe::observe;
 
 /// Finds containers under the names that an update needs: name and id of those
 /// that are ours and done with.
@@ -18,6 +20,7 @@ pub(super) async fn find(
     let interrupted = || LaunchError::Interrupted { app: app.to_owned() };
     let taken = |name: &str| LaunchError::NameTaken { app: app.to_owned(), name: name.to_owned() };
 
+    let mut ended = false;
     let name = helper_name(app);
     if let Some(helper) = inspect(engine, &name).await? {
         if text(&helper, "/Config/Labels/io.changeover.role") != "helper" {
@@ -29,7 +32,8 @@ pub(super) async fn find(
         }
         // One that never started has touched nothing; one that has ended says so
         // by its restart policy. Anything else was killed on the way.
-        if status != "created" && !is_finished(&helper) {
+        ended = is_finished(&helper);
+        if status != "created" && !ended {
             return Err(interrupted());
         }
         ours.push((name, text(&helper, "/Id").to_owned()));
@@ -48,13 +52,41 @@ pub(super) async fn find(
                 return Err(if parked_by_us { interrupted() } else { taken(&name) });
             }
             _ if !is_ours => return Err(taken(&name)),
-            // A new container that was never started, beside an app that runs:
-            // its helper was removed before it had begun.
             _ if found["State"]["Running"] == true => return Err(interrupted()),
+            // Its helper may have gone before it had begun, or when it had stopped
+            // the old version already. A helper that has ended owes nothing.
+            _ if !ended && owes(engine, &found).await? => return Err(interrupted()),
             _ => ours.push((name, text(&found, "/Id").to_owned())),
         }
     }
     Ok(ours)
+}
+
+/// Whether this is what an earlier update of ours has set aside: its ties to others
+/// don't count.
+pub(super) fn is_set_aside(container: &Value) -> bool {
+    let name = text(container, "/Name");
+    container["Config"]["Labels"][labels::UPDATE].is_string()
+        && (name.ends_with(".failed") || name.ends_with(".next"))
+}
+
+/// Whether an update of `app` that nobody works on has taken its name away.
+pub(super) async fn name_is_owed(engine: &Engine, app: &str) -> Result<bool, LaunchError> {
+    for suffix in ["next", "failed"] {
+        if let Some(found) = inspect(engine, &format!("{app}.{suffix}")).await?
+            && owes(engine, &found).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the update that made this container has left its old one displaced.
+async fn owes(engine: &Engine, new: &Value) -> Result<bool, LaunchError> {
+    let Some(plan) = record_of(new) else { return Ok(false) };
+    let seen = observe(engine, &plan).await.map_err(LaunchError::engine)?;
+    Ok(is_owed(&plan, &seen.facts))
 }
 
 /// The record of the update that made this container, if one of ours did.

@@ -1,25 +1,18 @@
 //! The plan: from what was found and what is asked for, to what will be done.
 
-use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
 
 use super::image::canonical;
 use super::preflight::Found;
-use super::{LaunchError, Prepared, Request, Surroundings, text};
+use super::{HealthRequest, LaunchError, Prepared, Request, Surroundings, dependants, reach, text};
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
-use crate::gate::probe::{self, Heard};
-use crate::gate::{addresses, on_host_network};
-use crate::handover::{Redirect, port_is_free};
-use crate::plan::{
-    ExpectedStatus, GatePlan, HandoverMode, HandoverPlan, HostAddress, Image, Member, Old,
-    PageSettings, Plan, Probe, Published, SCHEMA,
-};
-use crate::successor::{Inputs, differences, successor};
+use crate::plan::{GatePlan, Image, Member, Old, PageSettings, Plan, Probe, Published, SCHEMA};
+use crate::successor::{Inputs, Successor, differences, successor};
 
 /// What the engine waits for between the stop signal and SIGKILL, if nobody said.
 const STOP_SECONDS: u64 = 10;
@@ -30,62 +23,44 @@ pub(super) async fn plan(
     found: Found,
     new_image: Value,
 ) -> Result<Prepared, LaunchError> {
-    let platform = format!("linux/{}", canonical(text(&found.info, "/Architecture")));
-    let made = successor(&Inputs {
-        old: &found.old,
-        old_image: found.old_image.as_ref(),
-        new_image: &new_image,
-        reference: &request.image,
-        api: engine.api(),
-        engine_name: text(&found.info, "/Name"),
-        engine_platform: &platform,
-        donor_gone: false,
-    })
-    .map_err(|error| LaunchError::Unsuitable {
-        app: found.app.clone(),
-        why: error.to_string(),
-        hint: "does this engine speak Docker's API?".into(),
-    })?;
-    let running = found.old["State"]["Running"] == true;
-    let mut published = published(&found.old, &request.page_ports);
-    if !running {
-        refuse_held_port(&found, request, &published)?;
+    let mut made = make_successor(
+        engine,
+        &found,
+        &Source {
+            old: &found.old,
+            old_image: found.old_image.as_ref(),
+            new_image: &new_image,
+            reference: &request.image,
+        },
+    )?;
+    made.platform = request.platform.clone().or(made.platform);
+    let mut published = reach::published(&found.old, &request.page_ports, 0);
+    if !runs(&found.old) {
+        reach::refuse_held_port(&found, request, &published)?;
     }
-    let probe = match running {
-        true => choose_probe(request, &found.old, &mut published).await,
+    let probe = match runs(&found.old) {
+        true => reach::choose_probe(&request.health, &found.old, &mut published).await,
         false => Probe::Running,
     };
-    let member = Member {
-        name: found.app.clone(),
-        old: Old {
-            id: text(&found.old, "/Id").to_owned(),
-            image: Image {
-                reference: text(&found.old, "/Config/Image").to_owned(),
-                id: text(&found.old, "/Image").to_owned(),
-                digest: found.old_image.as_ref().and_then(|image| digest_of(image, "")),
-            },
-            running,
-            policy: found.old["HostConfig"]["RestartPolicy"].clone(),
-            started_at: text(&found.old, "/State/StartedAt").to_owned(),
-            stop_seconds: found.old["Config"]["StopTimeout"].as_u64().unwrap_or(STOP_SECONDS),
-        },
-        image: Image {
-            reference: request.image.clone(),
-            id: text(&new_image, "/Id").to_owned(),
-            digest: digest_of(&new_image, &request.image),
-        },
-        create: Some(made.create.clone()),
-        platform: request.platform.clone().or(made.platform.clone()),
-        connect: made.connect.clone(),
-        expected: made.expected.clone(),
-        probe,
+    let differences = differences(&found.old, found.old_image.as_ref(), &new_image, &made.create);
+    let mut losses = made.losses.clone();
+    let image = Image {
+        reference: request.image.clone(),
+        id: text(&new_image, "/Id").to_owned(),
+        digest: digest_of(&new_image, &request.image),
     };
+    let mut members = vec![member(&found.old, found.old_image.as_ref(), image, made, probe)];
+    for dependant in &found.dependants {
+        let (member, lost) = along(engine, &found, dependant, &members, &mut published).await?;
+        members.push(member);
+        losses.extend(lost);
+    }
     let plan = Plan {
         schema: SCHEMA,
         update: new_id(),
         app: found.app.clone(),
         asked_at: Timestamp::now().to_string(),
-        handover: choose_handover(&found, request, published)?,
+        handover: reach::choose_handover(&found, request, published)?,
         gate: GatePlan {
             timeout_seconds: request.health_timeout.as_secs(),
             stable_seconds: request.stable.as_secs(),
@@ -97,20 +72,81 @@ pub(super) async fn plan(
                 .or_else(|| title_from_labels(&found.old["Config"]["Labels"]))
                 .unwrap_or_else(|| found.app.clone()),
             face: face(request, &found.old["Config"]["Labels"]),
-            from: version_of(&member.old.image.reference),
+            from: version_of(&members[0].old.image.reference),
             to: version_of(&request.image),
         },
-        members: vec![member],
+        members,
         own_helper_image: None,
     };
-    let differences = differences(&found.old, found.old_image.as_ref(), &new_image, &made.create);
     let surroundings = Surroundings::of(engine, found.own.as_ref());
-    Ok(Prepared {
-        plan,
-        differences,
-        losses: made.losses,
-        leftovers: found.leftovers,
-        surroundings,
+    Ok(Prepared { plan, differences, losses, leftovers: found.leftovers, surroundings })
+}
+
+/// A container that depends on the app: recreated on its own image, onto the new ids.
+async fn along(
+    engine: &Engine,
+    found: &Found,
+    old: &Value,
+    before: &[Member],
+    published: &mut Vec<Published>,
+) -> Result<(Member, Vec<crate::successor::Loss>), LaunchError> {
+    let name = text(old, "/Name").trim_start_matches('/').to_owned();
+    let image = engine.image(text(old, "/Image")).await.map_err(LaunchError::engine)?;
+    let Some(image) = image else {
+        return Err(LaunchError::Unsuitable {
+            app: found.app.clone(),
+            why: format!("`{name}` has to be recreated with it, and its image is gone"),
+            hint: format!("pull {} again, or remove `{name}`", text(old, "/Config/Image")),
+        });
+    };
+    // Its tag may mean another image by now; then only the id is still its own.
+    let reference = text(old, "/Config/Image");
+    let same = engine.image(reference).await.map_err(LaunchError::engine)?;
+    let same = same.is_some_and(|same| same["Id"] == image["Id"]);
+    let reference = if same { reference } else { text(old, "/Image") };
+    let source = Source { old, old_image: Some(&image), new_image: &image, reference };
+    let mut made = make_successor(engine, found, &source)?;
+    dependants::redirect_references(&mut made.create, before);
+    let mut ports = reach::published(old, &[], before.len());
+    let probe = match runs(old) {
+        true => reach::choose_probe(&HealthRequest::default(), old, &mut ports).await,
+        false => Probe::Running,
+    };
+    published.extend(ports);
+    let losses = made.losses.clone();
+    let digest = digest_of(&image, reference);
+    let id = text(&image, "/Id").to_owned();
+    let image_of = Image { reference: reference.to_owned(), id, digest };
+    Ok((member(old, Some(&image), image_of, made, probe), losses))
+}
+
+/// What a successor is made from, apart from the engine.
+struct Source<'a> {
+    old: &'a Value,
+    old_image: Option<&'a Value>,
+    new_image: &'a Value,
+    reference: &'a str,
+}
+
+fn make_successor(
+    engine: &Engine,
+    found: &Found,
+    source: &Source,
+) -> Result<Successor, LaunchError> {
+    successor(&Inputs {
+        old: source.old,
+        old_image: source.old_image,
+        new_image: source.new_image,
+        reference: source.reference,
+        api: engine.api(),
+        engine_name: text(&found.info, "/Name"),
+        engine_platform: &format!("linux/{}", canonical(text(&found.info, "/Architecture"))),
+        donor_gone: false,
+    })
+    .map_err(|error| LaunchError::Unsuitable {
+        app: found.app.clone(),
+        why: error.to_string(),
+        hint: "does this engine speak Docker's API?".into(),
     })
 }
 
@@ -124,175 +160,48 @@ fn face(request: &Request, labels: &Value) -> Face {
     request.face.clone().or(face)
 }
 
-/// Where visitors reach the app over TCP: its published ports with the host ports
-/// in use now, or the page ports of an app on the host network.
-fn published(old: &Value, page_ports: &[u16]) -> Vec<Published> {
-    if on_host_network(old) {
-        let port = |port: &u16| Published {
-            host: HostAddress::Any,
-            port: *port,
-            container_port: *port,
-            answers: false,
-        };
-        return page_ports.iter().map(port).collect();
-    }
-    let mut found = Vec::new();
-    let bindings = old["HostConfig"]["PortBindings"].as_object();
-    let live = old["NetworkSettings"]["Ports"].as_object();
-    // The bindings keep the user's host address, the live ports the numbers that
-    // the engine chose.
-    let keys = bindings.into_iter().flatten().chain(live.into_iter().flatten()).map(|(key, _)| key);
-    let mut keys: Vec<&String> = keys.collect();
-    keys.sort();
-    keys.dedup();
-    for key in keys {
-        let Some(port) = key.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else {
-            continue;
-        };
-        let asked = bindings.and_then(|b| b[key].as_array()).filter(|list| !list.is_empty());
-        let fixed = asked.is_some_and(|list| {
-            list.iter().all(|b| !matches!(b["HostPort"].as_str(), None | Some("" | "0")))
-        });
-        let source = match fixed {
-            true => asked,
-            false => live.and_then(|live| live[key].as_array()),
-        };
-        for binding in source.into_iter().flatten() {
-            let host = HostAddress::from_host_ip(binding["HostIp"].as_str().unwrap_or_default());
-            let number = binding["HostPort"].as_str().unwrap_or_default().parse();
-            if let (Ok(host), Ok(number)) = (host, number) {
-                found.push(Published { host, port: number, container_port: port, answers: false });
-            }
-        }
-    }
-    found
-}
-
-/// The new version must answer as well as the old one does, so the old one is
-/// asked: which port, what kind of answer, and through which published ports.
-async fn choose_probe(request: &Request, old: &Value, published: &mut [Published]) -> Probe {
-    let asked = &request.health;
-    for port in published.iter_mut() {
-        let mut heard = Vec::new();
-        for ip in port.host.as_seen_locally() {
-            heard.push(probe::ask(SocketAddr::new(ip, port.port), "/").await);
-        }
-        port.answers =
-            heard.iter().all(|heard| !matches!(heard, Heard::Nothing(_) | Heard::Closed));
-    }
-    let ports = candidate_ports(old, published);
-    if asked.path.is_some() || asked.port.is_some() || asked.status.is_some() {
-        let port = asked.port.or(ports.first().copied());
-        if let Some(port) = port {
-            let path = asked.path.clone().unwrap_or_else(|| "/".to_owned());
-            return Probe::Http { port, path, expect: asked.expect() };
-        }
-    }
-    for port in &ports {
-        for ip in addresses(old) {
-            let expect = match probe::ask(SocketAddr::new(ip, *port), "/").await {
-                Heard::Http { status, .. } if status < 500 => ExpectedStatus::Below500,
-                Heard::Http { .. } => ExpectedStatus::Any,
-                Heard::Other | Heard::Silence | Heard::Closed => return Probe::Tcp { port: *port },
-                Heard::Nothing(_) => continue,
-            };
-            return Probe::Http { port: *port, path: "/".to_owned(), expect };
-        }
-    }
-    // Nothing heard: the old version is broken, or can't be reached from here.
-    match published.first() {
-        Some(first) => Probe::Auto { port: first.container_port },
-        None => Probe::Running,
+fn member(
+    old: &Value,
+    old_image: Option<&Value>,
+    image: Image,
+    made: Successor,
+    probe: Probe,
+) -> Member {
+    Member {
+        name: text(old, "/Name").trim_start_matches('/').to_owned(),
+        old: Old {
+            id: text(old, "/Id").to_owned(),
+            image: Image {
+                reference: text(old, "/Config/Image").to_owned(),
+                id: text(old, "/Image").to_owned(),
+                digest: old_image.and_then(|image| digest_of(image, "")),
+            },
+            running: runs(old),
+            policy: own_policy(old),
+            started_at: text(old, "/State/StartedAt").to_owned(),
+            stop_seconds: old["Config"]["StopTimeout"].as_u64().unwrap_or(STOP_SECONDS),
+        },
+        image,
+        create: Some(made.create),
+        platform: made.platform,
+        connect: made.connect,
+        expected: made.expected,
+        probe,
     }
 }
 
-/// Ports inside the container that may be asked, the published ones first.
-fn candidate_ports(old: &Value, published: &[Published]) -> Vec<u16> {
-    let exposed = old["Config"]["ExposedPorts"].as_object();
-    let exposed = exposed.into_iter().flatten().filter_map(|(port, _)| port.strip_suffix("/tcp"));
-    let mut ports: Vec<u16> = published.iter().map(|port| port.container_port).collect();
-    for port in exposed.filter_map(|port| port.parse().ok()) {
-        if !ports.contains(&port) {
-            ports.push(port);
-        }
+/// The restart policy as it can be set again. Where none was asked for, inspect shows
+/// an empty name, which the engine takes for "leave it as it is".
+fn own_policy(container: &Value) -> Value {
+    let policy = &container["HostConfig"]["RestartPolicy"];
+    match policy["Name"].as_str() {
+        None | Some("") => json!({ "Name": "no", "MaximumRetryCount": 0 }),
+        Some(_) => policy.clone(),
     }
-    ports
 }
 
-fn choose_handover(
-    found: &Found,
-    request: &Request,
-    published: Vec<Published>,
-) -> Result<HandoverPlan, LaunchError> {
-    let Found { app, old, .. } = found;
-    let forced = request.handover;
-    let refuse = |mode: HandoverMode, why: String, hint: &str| LaunchError::Handover {
-        app: app.to_owned(),
-        mode: format!("{mode:?}").to_lowercase(),
-        why,
-        hint: hint.to_owned(),
-    };
-    if published.is_empty() {
-        let because = match on_host_network(old) {
-            true => "the app is on the host network; --page-port says on which port the page goes",
-            false => "the app publishes no TCP port",
-        };
-        if let Some(mode) = forced.filter(|mode| *mode != HandoverMode::None) {
-            return Err(refuse(mode, because.into(), "leave --handover out, or name --page-port"));
-        }
-        return Ok(HandoverPlan {
-            mode: HandoverMode::None,
-            may_fall_back: false,
-            because: because.into(),
-            published,
-        });
-    }
-    let (mode, because) = match (forced, possible_here(found.own.is_some())) {
-        (Some(HandoverMode::Redirect), Err(why)) => {
-            return Err(refuse(
-                HandoverMode::Redirect,
-                why,
-                "leave --handover out to bind the port instead",
-            ));
-        }
-        (Some(mode), _) => (mode, "as asked for".to_owned()),
-        (None, Ok(())) => {
-            (HandoverMode::Redirect, "the kernel redirects, the engine keeps the port".to_owned())
-        }
-        (None, Err(why)) => (HandoverMode::Bind, format!("a redirect is not possible: {why}")),
-    };
-    Ok(HandoverPlan { mode, may_fall_back: forced.is_none(), because, published })
-}
-
-/// Whether the redirect works here, as far as this process may find out. In a
-/// container, or without the right, only the helper will know; it falls back then.
-fn possible_here(in_container: bool) -> Result<(), String> {
-    if in_container || !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    Redirect::possible().map_err(|error| error.to_string())
-}
-
-/// A stopped app could not be started again with its port in other hands.
-fn refuse_held_port(
-    found: &Found,
-    request: &Request,
-    published: &[Published],
-) -> Result<(), LaunchError> {
-    const CODE: &str = "port-held";
-    if found.own.is_some() || request.allow.iter().any(|code| code == CODE) {
-        return Ok(());
-    }
-    for port in published {
-        if let Err(busy) = port_is_free(port) {
-            return Err(LaunchError::Unsuitable {
-                app: found.app.clone(),
-                why: format!("it is stopped, and could not be started again: {busy}"),
-                hint: format!("free the port, or accept that with --allow {CODE}"),
-            });
-        }
-    }
-    Ok(())
+fn runs(container: &Value) -> bool {
+    container["State"]["Running"] == true
 }
 
 /// `repository@sha256:…` of an image, of this repository if it has several.
@@ -324,34 +233,13 @@ fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn every_binding_is_seen_with_its_own_host_address() {
-        let old = json!({
-            "HostConfig": { "NetworkMode": "bridge", "PortBindings": {
-                "80/tcp": [
-                    { "HostIp": "127.0.0.1", "HostPort": "8080" },
-                    { "HostIp": "", "HostPort": "8081" },
-                ],
-                "53/udp": [{ "HostIp": "", "HostPort": "53" }],
-                "443/tcp": [{ "HostIp": "", "HostPort": "" }],
-            }},
-            "NetworkSettings": { "Ports": {
-                "443/tcp": [
-                    { "HostIp": "0.0.0.0", "HostPort": "32768" },
-                    { "HostIp": "::", "HostPort": "32768" },
-                ],
-                "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }],
-            }},
-        });
-        let seen: Vec<String> = published(&old, &[])
-            .iter()
-            .map(|p| format!("{}:{}->{}", p.host, p.port, p.container_port))
-            .collect();
-        let expected =
-            ["0.0.0.0:32768->443", "[::]:32768->443", "127.0.0.1:8080->80", "*:8081->80"];
-        assert_eq!(seen, expected);
+    fn a_policy_that_nobody_chose_can_be_set_again() {
+        let made_without = json!({ "HostConfig": { "RestartPolicy": { "Name": "" } } });
+        assert_eq!(own_policy(&made_without)["Name"], "no");
+        let chosen = json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
+        assert_eq!(own_policy(&json!({ "HostConfig": { "RestartPolicy": chosen } })), chosen);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::{LaunchError, Request, leftovers, socket, text};
+use super::{LaunchError, Request, dependants, leftovers, socket, text};
 use crate::engine::Engine;
-use crate::plan::labels;
+use crate::plan::{helper_name, labels};
 
 /// Fetching an image with less room than this would risk the app itself.
 const ROOM_MB: u64 = 200;
@@ -17,6 +17,8 @@ pub(super) struct Found {
     pub(super) old: Value,
     /// Inspect of its image, unless somebody has pruned it.
     pub(super) old_image: Option<Value>,
+    /// Inspect of those who depend on it, in the order of their start.
+    pub(super) dependants: Vec<Value>,
     /// `GET /info`.
     pub(super) info: Value,
     /// Our own container, if we run in one of this engine's.
@@ -32,15 +34,19 @@ pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, La
     let app = text(&old, "/Name").trim_start_matches('/').to_owned();
     refuse_unsuitable(&app, &old)?;
     let info = engine.info().await.map_err(LaunchError::engine)?;
-    let leftovers = leftovers::find(engine, &app, &old).await?;
-    refuse_dependants(engine, &app, text(&old, "/Id")).await?;
+    let mut leftovers = leftovers::find(engine, &app, &old).await?;
+    let dependants = dependants::find(engine, &old).await?;
+    for dependant in &dependants {
+        let name = text(dependant, "/Name").trim_start_matches('/');
+        leftovers.extend(leftovers::find(engine, name, dependant).await?);
+    }
     let own = socket::own_container(engine).await;
     check_room(&info, own.is_some())?;
     let old_image = engine.image(text(&old, "/Image")).await.map_err(LaunchError::engine)?;
-    Ok(Found { app, old, old_image, info, own, leftovers })
+    Ok(Found { app, old, old_image, dependants, info, own, leftovers })
 }
 
-fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
+pub(super) fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
     let no = |why: &str, hint: &str| {
         Err(LaunchError::Unsuitable { app: app.to_owned(), why: why.into(), hint: hint.into() })
     };
@@ -70,26 +76,6 @@ fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
     Ok(())
 }
 
-/// Containers that live in this one's namespaces would be left on a dead id.
-async fn refuse_dependants(engine: &Engine, app: &str, id: &str) -> Result<(), LaunchError> {
-    let mut names = Vec::new();
-    for summary in engine.containers().await.map_err(LaunchError::engine)? {
-        let mode = text(&summary, "/HostConfig/NetworkMode");
-        let target = mode.strip_prefix("container:").unwrap_or_default();
-        if target == id || target == app {
-            names.push(text(&summary, "/Names/0").trim_start_matches('/').to_owned());
-        }
-    }
-    if names.is_empty() {
-        return Ok(());
-    }
-    Err(LaunchError::Unsuitable {
-        app: app.to_owned(),
-        why: format!("{} would lose the network that it shares with it", names.join(", ")),
-        hint: "this version updates single containers; remove these first and create them again afterwards".into(),
-    })
-}
-
 /// Looks at the engine's disk, where it can be seen from here.
 fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
     let root = text(info, "/DockerRootDir");
@@ -104,6 +90,16 @@ fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
 }
 
 async fn no_such_container(engine: &Engine, app: &str) -> Result<LaunchError, LaunchError> {
+    if leftovers::name_is_owed(engine, app).await? {
+        return Ok(
+            match engine.container(&helper_name(app)).await.map_err(LaunchError::engine)? {
+                Some(helper) if helper["State"]["Running"] == true => {
+                    LaunchError::AlreadyUnderWay { app: app.to_owned() }
+                }
+                _ => LaunchError::Interrupted { app: app.to_owned() },
+            },
+        );
+    }
     let mut like = Vec::new();
     for summary in engine.containers().await.map_err(LaunchError::engine)? {
         let name = text(&summary, "/Names/0").trim_start_matches('/').to_owned();

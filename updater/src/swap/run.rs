@@ -22,10 +22,16 @@ use crate::progress::Progress;
 const SERVER_ERRORS: u32 = 3;
 /// Tries of a step on the way back, or behind the commit, before a person is called.
 const PATIENCE: u32 = 40;
+/// How long a container may take to answer those who came before the page did,
+/// ahead of its stop signal. The app is away for that long in the worst case.
+const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 /// For how long the engine may be away before the socket itself is suspected:
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
 const SOCKET_PATIENCE: Duration = Duration::from_secs(20);
+/// The same where the socket's file is known to be deleted. Still a moment: while
+/// the engine is only being restarted, the page has to stay.
+const DELETED_SOCKET_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Carries one plan out.
 pub struct Runner<'a> {
@@ -44,8 +50,44 @@ struct Seen {
     verdicts: Vec<Verdict>,
     old_answers: Vec<bool>,
     refusal: Option<String>,
+    /// What is being done, and since when.
+    doing: Option<(Doing, Instant)>,
     /// How often the current step has failed in a row, and which it is.
     failures: (String, u32),
+}
+
+/// One step for one member in one direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Doing {
+    direction: Direction,
+    step: usize,
+    member: usize,
+}
+
+impl Doing {
+    fn name(self) -> &'static str {
+        match self.direction {
+            Direction::Forward => STEPS[self.step].name,
+            Direction::Back => STEPS[self.step].undo_name,
+        }
+    }
+
+    fn key(self) -> String {
+        match self.direction {
+            Direction::Forward => STEPS[self.step].key.to_owned(),
+            Direction::Back => format!("undo-{}", STEPS[self.step].key),
+        }
+    }
+
+    fn begun(self, plan: &Plan) -> Event {
+        let member = plan.members[self.member].name.clone();
+        Event::Begun { key: self.key(), name: self.name().to_owned(), member }
+    }
+
+    fn done(self, plan: &Plan, milliseconds: u64) -> Event {
+        let member = plan.members[self.member].name.clone();
+        Event::Step { key: self.key(), name: self.name().to_owned(), member, milliseconds }
+    }
 }
 
 /// The engine can't be reached any more: exit and be started again.
@@ -57,8 +99,8 @@ impl<'a> Runner<'a> {
     /// A runner for `plan`, which shows the page through `switch`.
     pub fn new(engine: &'a Engine, plan: &'a Plan, switch: Switch, progress: Progress) -> Self {
         let gate = |(n, member): (usize, &crate::plan::Member)| {
-            let published = if n == 0 { plan.handover.published.clone() } else { Vec::new() };
-            Gate::new(plan.gate.clone(), member.clone(), published)
+            let published = plan.handover.published.iter().filter(|port| port.member == n);
+            Gate::new(plan.gate.clone(), member.clone(), published.copied().collect())
         };
         let members = plan.members.len();
         Runner {
@@ -83,7 +125,11 @@ impl<'a> Runner<'a> {
                 Ok(observed) => observed,
                 Err(error) => {
                     let away = away_since.get_or_insert_with(Instant::now).elapsed();
-                    if away > SOCKET_PATIENCE {
+                    let patience = match self.engine.socket_is_deleted() {
+                        true => DELETED_SOCKET_PATIENCE,
+                        false => SOCKET_PATIENCE,
+                    };
+                    if away > patience {
                         return Err(EngineLost(away, error));
                     }
                     debug!(%error, "cannot look at the engine");
@@ -166,38 +212,27 @@ impl<'a> Runner<'a> {
         call: Call,
         observed: &Observed,
     ) -> Option<Outcome> {
-        let row = &STEPS[step];
-        let name = if direction == Direction::Forward { row.name } else { row.undo_name };
-        let begun = Instant::now();
+        let doing = Doing { direction, step, member };
+        if self.seen.doing.as_ref().is_none_or(|(last, _)| *last != doing) {
+            self.seen.doing = Some((doing, Instant::now()));
+            self.progress.emit(doing.begun(self.plan));
+        }
         let done = match &call {
-            Call::WatchNew => {
-                self.watch_new(member, observed).await;
-                return None;
-            }
-            Call::WatchOld => {
-                self.watch_old(member, observed).await;
-                return None;
-            }
-            call => self.act(member, call).await,
+            Call::WatchNew => Ok(self.watch_new(member, observed).await),
+            Call::WatchOld => Ok(self.watch_old(member, observed).await),
+            call => self.act(member, call).await.map(|()| true),
         };
         match done {
-            Ok(()) => {
+            Ok(false) => None,
+            Ok(true) => {
+                let begun = self.seen.doing.take().map_or_else(Instant::now, |(_, begun)| begun);
                 let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                info!(step = name, milliseconds, "done");
+                info!(step = doing.name(), milliseconds, "done");
                 self.seen.failures = Default::default();
-                self.progress.emit(Event::Step {
-                    key: if direction == Direction::Forward {
-                        row.key.to_owned()
-                    } else {
-                        format!("undo-{}", row.key)
-                    },
-                    name: name.to_owned(),
-                    member: self.plan.members[member].name.clone(),
-                    milliseconds,
-                });
+                self.progress.emit(doing.done(self.plan, milliseconds));
                 None
             }
-            Err(error) => self.take_no(direction, row.key, name, &error).await,
+            Err(error) => self.take_no(doing, &error).await,
         }
     }
 
@@ -216,11 +251,12 @@ impl<'a> Runner<'a> {
             }
             Call::SetPolicy { id, policy } => self.engine.set_policy(id, policy).await,
             Call::Stop { id } => {
+                self.switch.settle(SETTLE_LIMIT).await;
                 self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
             }
             Call::Start { id } => {
                 self.switch.make_way().await;
-                self.check_ports()?;
+                self.check_ports(member)?;
                 self.engine.start(id).await
             }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
@@ -231,51 +267,51 @@ impl<'a> Runner<'a> {
 
     /// A start that fails on a busy port costs the container its network on
     /// engine 29, so the port is tried before.
-    fn check_ports(&self) -> Result<(), EngineError> {
-        for published in &self.plan.handover.published {
+    fn check_ports(&self, member: usize) -> Result<(), EngineError> {
+        let published = &self.plan.handover.published;
+        for published in published.iter().filter(|port| port.member == member) {
             port_is_free(published)
                 .map_err(|busy| EngineError::Reply { status: 409, message: busy.to_string() })?;
         }
         Ok(())
     }
 
-    async fn watch_new(&mut self, member: usize, observed: &Observed) {
-        let Some(new) = &observed.new[member] else { return };
+    /// Looks at the new container; says whether it is through this step.
+    async fn watch_new(&mut self, member: usize, observed: &Observed) -> bool {
+        let Some(new) = &observed.new[member] else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return false;
+        };
         let gate = &mut self.gates[member];
         let verdict = gate.look(self.engine, new).await;
-        let waits = verdict == self.seen.verdicts[member];
-        let pause = gate.pause(new);
-        self.seen.verdicts[member] = verdict;
-        if waits {
-            tokio::time::sleep(pause).await;
+        let before = std::mem::replace(&mut self.seen.verdicts[member], verdict.clone());
+        if verdict == before {
+            tokio::time::sleep(gate.pause(new)).await;
+            return false;
         }
+        verdict.answers()
     }
 
-    async fn watch_old(&mut self, member: usize, observed: &Observed) {
-        let Some(old) = &observed.old[member] else { return };
-        let plan = &self.plan.members[member];
-        let (key, tries) = &mut self.seen.failures;
-        if key != "serve-old" {
-            (*key, *tries) = ("serve-old".to_owned(), 0);
-        }
-        *tries += 1;
+    /// Looks at the restored old container; says whether it answers.
+    async fn watch_old(&mut self, member: usize, observed: &Observed) -> bool {
+        let Some(old) = &observed.old[member] else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return false;
+        };
         // Old is the way back. If it doesn't answer it is still better than the page.
-        let looks = self.plan.gate.timeout_seconds.saturating_mul(20);
-        if gate::old_answers(plan, old).await || u64::from(*tries) > looks {
-            self.seen.old_answers[member] = true;
-        } else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let limit = Duration::from_secs(self.plan.gate.timeout_seconds);
+        let waited = self.seen.doing.as_ref().map_or(limit, |(_, begun)| begun.elapsed());
+        let answers = gate::old_answers(&self.plan.members[member], old).await || waited >= limit;
+        self.seen.old_answers[member] = answers;
+        if !answers {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        answers
     }
 
     /// What follows from a call that failed.
-    async fn take_no(
-        &mut self,
-        direction: Direction,
-        key: &str,
-        name: &str,
-        error: &EngineError,
-    ) -> Option<Outcome> {
+    async fn take_no(&mut self, doing: Doing, error: &EngineError) -> Option<Outcome> {
+        let name = doing.name();
         self.failed(name, error).await;
         if !error.is_refusal() {
             // It may have happened, or the engine is away. Looking again tells.
@@ -283,8 +319,8 @@ impl<'a> Runner<'a> {
         }
         let tries = self.seen.failures.1;
         let settled = error.status().is_some_and(|s| (400..500).contains(&s) && s != 404);
-        let past_the_gate = key == "remove-old";
-        if direction == Direction::Forward && !past_the_gate {
+        let past_the_gate = STEPS[doing.step].key == "remove-old";
+        if doing.direction == Direction::Forward && !past_the_gate {
             if settled || tries >= SERVER_ERRORS {
                 self.seen.refusal = Some(format!("cannot {name}: {error}"));
             }
@@ -314,7 +350,8 @@ impl<'a> Runner<'a> {
         *tries += 1;
         let tries = *tries;
         debug!(what, tries, %error, "failed");
-        if tries > 1 {
+        // Told now and then: the patient would fill the log.
+        if tries > 1 && tries.is_power_of_two() {
             self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
         }
         tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;

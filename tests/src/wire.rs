@@ -1,0 +1,339 @@
+//! A wire to the engine that can be cut: a proxy on a socket of its own that
+//! counts the requests that change something, and breaks the connection of the
+//! nth before the engine has heard it, or after it has answered.
+//!
+//! At the cut the client is kept waiting until the case lets go of [`Held`], so
+//! that whatever else is to die at that very moment can be made to.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Where a write is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// The engine never hears of it.
+    BeforeWrite,
+    /// The engine has done it; only the answer is lost.
+    AfterWrite,
+}
+
+impl Cut {
+    /// Both.
+    pub const ALL: [Cut; 2] = [Cut::BeforeWrite, Cut::AfterWrite];
+}
+
+/// The proxy. It listens until it is dropped.
+pub struct Proxy {
+    path: PathBuf,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    writes: Vec<String>,
+    cut: Option<(usize, Cut)>,
+    pause: Option<String>,
+    held: Option<String>,
+    closed: bool,
+}
+
+/// A client that waits at the cut, or in a pause. It goes on when this is dropped:
+/// with a broken connection, or with its answer.
+pub struct Held<'a> {
+    /// The write, in short.
+    pub write: String,
+    shared: &'a Shared,
+}
+
+impl Proxy {
+    /// Listens at `path` and forwards to the engine's socket `engine`.
+    pub fn listen(path: PathBuf, engine: PathBuf) -> Proxy {
+        let listener = UnixListener::bind(&path)
+            .unwrap_or_else(|error| panic!("cannot listen at {}: {error}", path.display()));
+        let shared = Arc::new(Shared { engine, state: Mutex::default(), changed: Condvar::new() });
+        let serving = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if serving.state().closed {
+                    return;
+                }
+                let shared = serving.clone();
+                // A connection that breaks is what this is for.
+                thread::spawn(move || drop(shared.forward(client)));
+            }
+        });
+        Proxy { path, shared }
+    }
+
+    /// Its socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Counts writes from zero again and cuts the `nth`, once.
+    pub fn cut(&self, nth: usize, cut: Cut) {
+        *self.shared.state() = State { cut: Some((nth, cut)), ..State::default() };
+    }
+
+    /// Cuts nothing, but holds the next write of this description up once the
+    /// engine has answered, so that something can happen in this very moment.
+    pub fn pause_after(&self, write: &str) {
+        *self.shared.state() = State { pause: Some(write.to_owned()), ..State::default() };
+    }
+
+    /// Counts writes from zero again and cuts none.
+    pub fn let_pass(&self) {
+        *self.shared.state() = State::default();
+    }
+
+    /// The writes since then, in short.
+    pub fn writes(&self) -> Vec<String> {
+        self.shared.state().writes.clone()
+    }
+
+    /// Waits for a client at the cut or pause, for as long as `goes_on`.
+    pub fn wait_for_cut(&self, mut goes_on: impl FnMut() -> bool) -> Option<Held<'_>> {
+        let mut state = self.shared.state();
+        loop {
+            if let Some(write) = state.held.clone() {
+                return Some(Held { write, shared: &self.shared });
+            }
+            drop(state);
+            if !goes_on() {
+                return None;
+            }
+            let pause = Duration::from_millis(20);
+            let waited = self.shared.changed.wait_timeout(self.shared.state(), pause);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        let _ = UnixStream::connect(&self.path);
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.shared.state().held = None;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forward(&self, mut client: UnixStream) -> io::Result<()> {
+        let Some(request) = Request::read(&mut client)? else { return Ok(()) };
+        if !request.is_write() {
+            let mut engine = UnixStream::connect(&self.engine)?;
+            engine.write_all(&request.bytes)?;
+            return splice(client, engine);
+        }
+        let hit = self.count(&request);
+        if hit == Some(Cut::BeforeWrite) {
+            self.hold(&request);
+            return client.shutdown(Shutdown::Both);
+        }
+        let mut engine = UnixStream::connect(&self.engine)?;
+        engine.write_all(&request.closing())?;
+        let mut answer = Vec::new();
+        engine.read_to_end(&mut answer)?;
+        if hit == Some(Cut::AfterWrite) {
+            self.hold(&request);
+            return client.shutdown(Shutdown::Both);
+        }
+        if self.is_paused_by(&request) {
+            self.hold(&request);
+        }
+        client.write_all(&answer)?;
+        client.shutdown(Shutdown::Both)
+    }
+
+    fn count(&self, request: &Request) -> Option<Cut> {
+        let mut state = self.state();
+        let n = state.writes.len();
+        state.writes.push(request.in_short());
+        match state.cut {
+            Some((nth, cut)) if nth == n => {
+                state.cut = None;
+                Some(cut)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_paused_by(&self, request: &Request) -> bool {
+        let mut state = self.state();
+        let hit = state.pause.as_ref().is_some_and(|write| *write == request.in_short());
+        if hit {
+            state.pause = None;
+        }
+        hit
+    }
+
+    /// Keeps the client waiting until the case lets it go.
+    fn hold(&self, request: &Request) {
+        let mut state = self.state();
+        state.held = Some(request.in_short());
+        self.changed.notify_all();
+        while state.held.is_some() && !state.closed {
+            let pause = Duration::from_millis(100);
+            let waited = self.changed.wait_timeout(state, pause);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// One request, whole.
+struct Request {
+    bytes: Vec<u8>,
+    head: String,
+    body_at: usize,
+}
+
+impl Request {
+    fn read(client: &mut UnixStream) -> io::Result<Option<Request>> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 65536];
+        loop {
+            if let Some(request) = Request::of(&bytes) {
+                return Ok(Some(request));
+            }
+            match client.read(&mut buffer)? {
+                0 => return Ok(None),
+                n => bytes.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
+
+    /// Our clients give a length to whatever has a body.
+    fn of(bytes: &[u8]) -> Option<Request> {
+        let body_at = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&bytes[..body_at]).into_owned();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        });
+        let whole = bytes.len() >= body_at + length.unwrap_or(0usize);
+        whole.then(|| Request { bytes: bytes.to_vec(), head, body_at })
+    }
+
+    fn method(&self) -> &str {
+        self.head.split(' ').next().unwrap_or_default()
+    }
+
+    /// Path and query, without the API's version.
+    fn target(&self) -> &str {
+        let target = self.head.split(' ').nth(1).unwrap_or_default();
+        let rest = target.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+        rest.map_or(target, |(_, rest)| rest)
+    }
+
+    /// Whether it changes something. A command run inside and a wait don't.
+    fn is_write(&self) -> bool {
+        let path = self.target().split('?').next().unwrap_or_default();
+        let harmless =
+            path.ends_with("/exec") || path.starts_with("exec/") || path.ends_with("/wait");
+        matches!(self.method(), "POST" | "PUT" | "DELETE") && !harmless
+    }
+
+    /// The same, but the engine hangs up after its answer, so its end is seen.
+    fn closing(&self) -> Vec<u8> {
+        let keeps = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
+        let mut head: String =
+            self.head.trim_end().split("\r\n").filter(keeps).collect::<Vec<_>>().join("\r\n");
+        head.push_str("\r\nConnection: close\r\n\r\n");
+        [head.as_bytes(), &self.bytes[self.body_at..]].concat()
+    }
+
+    /// `rename web.old`, `update always`, `stop`: what a table shows.
+    fn in_short(&self) -> String {
+        let (path, query) = self.target().split_once('?').unwrap_or((self.target(), ""));
+        let verb = match (self.method(), path.rsplit('/').next()) {
+            ("DELETE", _) => "remove",
+            (_, verb) => verb.unwrap_or_default(),
+        };
+        let name = query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            matches!(key, "name" | "force").then(|| value.to_owned())
+        });
+        let body: Value =
+            serde_json::from_slice(&self.bytes[self.body_at..]).unwrap_or(Value::Null);
+        let policy = body["RestartPolicy"]["Name"].as_str().map(str::to_owned);
+        match name.or(policy) {
+            Some(detail) if detail == "1" => format!("{verb} by force"),
+            Some(detail) => format!("{verb} {detail}"),
+            None => verb.to_owned(),
+        }
+    }
+}
+
+/// Both ways until either side is done.
+fn splice(client: UnixStream, engine: UnixStream) -> io::Result<()> {
+    let (mut from_client, mut to_engine) = (client.try_clone()?, engine.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from_client, &mut to_engine);
+        // The client may have gone in the middle of a stream; so does the engine then.
+        let _ = to_engine.shutdown(Shutdown::Both);
+    });
+    let (mut from_engine, mut to_client) = (engine, client);
+    let copied = io::copy(&mut from_engine, &mut to_client);
+    let _ = to_client.shutdown(Shutdown::Both);
+    copied.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Request {
+        Request::of(text.as_bytes()).expect("it is whole")
+    }
+
+    #[test]
+    fn a_request_is_whole_with_its_body() {
+        let head = "POST /v1.51/containers/a/update HTTP/1.1\r\ncontent-length: 4\r\n\r\n";
+        assert!(Request::of(format!("{head}{{}}").as_bytes()).is_none());
+        assert!(request(&format!("{head}null")).is_write());
+    }
+
+    #[test]
+    fn looking_and_running_a_check_inside_are_no_writes() {
+        for line in [
+            "GET /v1.51/containers/json",
+            "POST /v1.51/containers/a/exec",
+            "POST /v1.51/exec/a/start",
+            "POST /v1.51/containers/a/wait?condition=removed",
+        ] {
+            assert!(!request(&format!("{line} HTTP/1.1\r\n\r\n")).is_write(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_called_by_what_it_does() {
+        let short = |line: &str| request(&format!("{line} HTTP/1.1\r\n\r\n")).in_short();
+        assert_eq!(short("POST /v1.51/containers/abc/rename?name=web.old"), "rename web.old");
+        assert_eq!(short("DELETE /v1.51/containers/abc?force=1&v=1"), "remove by force");
+        assert_eq!(short("POST /v1.51/containers/abc/stop"), "stop");
+    }
+}

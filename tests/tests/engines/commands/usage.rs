@@ -1,0 +1,164 @@
+//! Exit codes, help, and output for programs.
+
+use changeover_tests::lab::EngineKind;
+use changeover_tests::world::{World, web};
+use serde_json::{Value, json};
+
+use super::{case, docker, snapshot, update, world_with_web};
+use crate::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("a_wrong_command_line_ends_with_2_and_help_has_examples", a_wrong_command_line),
+        case("every_line_of_json_output_is_an_object", every_line_of_json_is_an_object),
+        case("check_tells_the_differences_and_touches_nothing", check_touches_nothing),
+        case("nothing_to_do_ends_with_10", nothing_to_do_ends_with_10),
+    ]
+}
+
+fn a_wrong_command_line(kind: EngineKind) {
+    let world = World::start(kind);
+    let output = |args: &[&str]| world.command(args).output().expect("it can be run");
+    let usage: [&[&str]; 10] = [
+        &[],
+        &["upgrade"],
+        &["update", "web"],
+        &["update", "--image", "app:2"],
+        &["update", "web", "--image", "app:2", "--health-timeout", "soon"],
+        &["update", "web", "--image", "app:2", "--stable", "-3s"],
+        &["update", "web", "--image", "app:2", "--handover", "magic"],
+        &["update", "web", "--image", "app:2", "--health-path", "healthz"],
+        &["update", "web", "--image", "app:2", "--registry-user", "me"],
+        &["--host", "docker.sock", "status"],
+    ];
+    for args in usage {
+        let done = output(args);
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{args:?} says nothing");
+        assert!(done.stdout.is_empty(), "{args:?} writes to standard output");
+    }
+    for command in ["update", "check", "status", "resume", "rollback", "gc"] {
+        let done = output(&[command, "--help"]);
+        let help = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(done.status.code(), Some(0));
+        assert!(help.contains("Example"), "{command} has no example: {help}");
+        assert!(help.contains(&format!("  changeover {command}")), "not of {command}: {help}");
+    }
+    let help = String::from_utf8_lossy(&output(&["--help"]).stdout).into_owned();
+    for code in ["0  updated", "2  ", "10  ", "20  ", "21  ", "30  "] {
+        assert!(help.contains(code), "no exit code {code:?} in {help}");
+    }
+    // The environment says the same as the flags, in the ways that people write it.
+    for on in ["1", "true", "yes"] {
+        let done = world.command(&["gc"]).env("CHANGEOVER_JSON", on).output().expect("it runs");
+        assert_eq!(done.status.code(), Some(0), "CHANGEOVER_JSON={on}: {done:?}");
+    }
+}
+
+fn every_line_of_json_is_an_object(kind: EngineKind) {
+    let world = world_with_web(kind);
+    world.image("app:bad", &[("VERSION", "3"), ("EXIT_MS", "0")], &[]);
+    let commands: [(&[&str], i32, &[&str]); 9] = [
+        (&["status"], 0, &[]),
+        (&["check", "web", "--image", "app:2"], 0, &["check"]),
+        (&["check", "wob", "--image", "app:2"], 21, &["error"]),
+        (&["update", "web", "--image", "app:0"], 21, &["error"]),
+        (&["update", "web", "--image", "app:bad"], 20, &["planned", "condemned", "finished"]),
+        (&["status"], 0, &[]),
+        (&["gc", "--dry-run"], 0, &[]),
+        (&["update", "web", "--image", "app:2", "--stable", "0s"], 0, &["launched", "finished"]),
+        (&["resume", "web"], 10, &["error"]),
+    ];
+    for (args, code, events) in commands {
+        let done = world.command(args).arg("--json").output().expect("it can be run");
+        assert_eq!(done.status.code(), Some(code), "{args:?}: {done:?}");
+        let text = String::from_utf8(done.stdout).expect("it is UTF-8");
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line:?}")))
+            .collect();
+        assert!(lines.iter().all(Value::is_object), "{args:?}: {text}");
+        for event in events {
+            let there = lines.iter().any(|line| line["event"] == *event);
+            assert!(there, "{args:?} lacks the event {event}: {text}");
+        }
+    }
+    // For people it is words, and quiet is quiet.
+    let plain = world.command(&["status", "web"]).output().expect("it can be run");
+    let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
+    assert!(plain.starts_with("web: updated, app:1 → app:2"), "{plain}");
+    let quiet = world.command(&["status", "web", "--quiet"]).output().expect("it can be run");
+    assert!(quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+fn check_touches_nothing(kind: EngineKind) {
+    let world = World::start(kind);
+    world.image(
+        "app:1",
+        &[("VERSION", "1"), ("GONE", "a")],
+        &["LABEL edition=one", "WORKDIR /one"],
+    );
+    world.image("app:2", &[("VERSION", "2"), ("FRESH", "b")], &["LABEL edition=two"]);
+    let mut body = web("app:1");
+    body["Env"] = json!(["SECRET=hunter2"]);
+    world.run("web", &body);
+    world.wait_for_http(8080);
+
+    let before = (snapshot(&world), world.image_references());
+    let done = world.changeover(&["check", "web", "--image", "app:2"]).expect(0);
+    let check = done.event("check").expect("a check event").clone();
+    let side =
+        |difference: &Value, side: &str| difference[side].as_str().unwrap_or("none").to_owned();
+    let found: Vec<String> = check["differences"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|d| {
+            let field = d["field"].as_str().unwrap_or_default();
+            format!("{field}: {} → {}", side(d, "old"), side(d, "new"))
+        })
+        .collect();
+    let expected = [
+        "WorkingDir: /one → none",
+        "Env FRESH: none → b",
+        "Env GONE: a → none",
+        "Env VERSION: 1 → 2",
+        "Label edition: one → two",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(check["plan"]["members"][0]["name"], "web");
+
+    let plain = world.command(&["check", "web", "--image", "app:2"]).output().expect("it runs");
+    let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
+    for line in expected {
+        assert!(plain.contains(line), "no {line:?} in {plain}");
+    }
+    for line in ["app:1", "app:2", "hand-over by redirect", "port: *:8080 (answers now)"] {
+        assert!(plain.contains(line), "no {line:?} in {plain}");
+    }
+    assert!(plain.contains("nothing was touched"), "{plain}");
+    assert!(!plain.contains("hunter2"), "a secret is shown: {plain}");
+    assert_eq!((snapshot(&world), world.image_references()), before, "check touched something");
+    assert_eq!(world.visit(8080), "1");
+}
+
+fn nothing_to_do_ends_with_10(kind: EngineKind) {
+    let world = world_with_web(kind);
+    docker(&world, "POST", "/images/app:1/tag?repo=app&tag=same");
+    for image in ["app:1", "app:same"] {
+        let before = snapshot(&world);
+        let done = update(&world, image).expect(10).says("nothing to do: `web` already runs");
+        assert_eq!(done.event("error").expect("an event")["code"], 10);
+        assert_eq!(snapshot(&world), before);
+    }
+    world.changeover(&["resume", "web"]).expect(10).says("nothing to resume");
+    world.changeover(&["resume", "wob"]).expect(10);
+    for (name, words) in [("web", "not been updated by Changeover"), ("wob", "no container `wob`")]
+    {
+        world.changeover(&["rollback", name]).expect(21).says(words);
+    }
+    world.changeover(&["status", "wob"]).expect(21).says("no container `wob`");
+    let status = world.command(&["status"]).output().expect("it can be run");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("no update is under way"));
+    world.changeover(&["gc"]).expect(0);
+}

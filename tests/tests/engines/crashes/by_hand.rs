@@ -1,0 +1,231 @@
+//! Somebody else has a hand in it: takes the port, removes a container, a network
+//! or an image, starts what we have stopped. It ends whole all the same, or says
+//! what a person has to do.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use changeover_tests::lab::{EngineKind, Options};
+use changeover_tests::wire::Cut;
+use changeover_tests::world::{Running, web};
+use serde_json::json;
+
+use super::matrix::{sample, torture};
+use super::{Bench, Case, LIMIT, Way};
+
+pub(super) fn cases() -> Vec<Case> {
+    macro_rules! cases {
+        ($($name:ident),* $(,)?) => {
+            vec![$(Case { name: stringify!($name), alone: false, run: $name }),*]
+        };
+    }
+    let mut cases = cases![
+        a_port_taken_in_between_goes_back_to_the_old_version,
+        a_name_taken_in_between_goes_back_to_the_old_version,
+        a_network_removed_in_between_is_waited_for_until_it_is_mended,
+        a_new_container_removed_by_hand_is_a_rollback,
+        an_old_container_removed_by_hand_leaves_the_new_one,
+        a_bad_version_whose_predecessor_was_removed_by_hand_calls_for_a_person,
+        an_old_container_started_by_hand_is_no_obstacle,
+        an_image_pruned_in_between_is_refused_or_not_needed,
+        a_command_killed_while_it_follows_leaves_the_update_alone,
+    ];
+    if torture() {
+        // The helper's patience takes two minutes.
+        cases.extend(cases![a_port_that_stays_taken_ends_with_a_call_for_a_person_and_resume]);
+    }
+    cases
+}
+
+impl Bench {
+    /// Starts an update and pauses it right after this write; then `meanwhile`.
+    fn interrupted_after<T>(
+        &self,
+        way: Way,
+        write: &str,
+        meanwhile: impl FnOnce(&Bench) -> T,
+    ) -> (Running, T) {
+        self.proxy.pause_after(write);
+        let mut running = self.over_the_wire(way);
+        let Some(held) = self.proxy.wait_for_cut(|| running.runs()) else {
+            panic!("no {write} in {:?}: {:#?}", self.proxy.writes(), running.finish());
+        };
+        let done = meanwhile(self);
+        drop(held);
+        (running, done)
+    }
+
+    /// A process on the host that listens on the app's port.
+    fn take_port(&self) -> TcpListener {
+        let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080));
+        self.world.lab.host_netns().run(listen).expect("the port is free")
+    }
+
+    fn api(&self, method: &str, path: &str) {
+        let (status, answer) = self.world.lab.api(method, path, None);
+        assert!(status < 400, "{method} {path}: {status} {answer}");
+    }
+}
+
+fn a_port_taken_in_between_goes_back_to_the_old_version(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let (mut running, taken) = bench.interrupted_after(Way::Update, "stop", Bench::take_port);
+    let condemned = running.wait_for_event("condemned");
+    let reason = condemned["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("8080"), "the reason names the port: {reason}");
+    running.wait_for_event("retrying");
+    drop(taken);
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::ExitsAtOnce, done);
+}
+
+fn a_port_that_stays_taken_ends_with_a_call_for_a_person_and_resume(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let (running, taken) = bench.interrupted_after(Way::Update, "stop", Bench::take_port);
+    let done = running.finish_within(LIMIT * 4).expect(30);
+    let reason = done.event("finished").expect("an end")["reason"].clone();
+    let reason = reason.as_str().unwrap_or_default();
+    assert!(reason.contains("8080") && reason.contains("changeover resume web"), "{reason}");
+    let status = bench.world.changeover(&["status", "web"]).expect(0);
+    assert_eq!(status.events[0]["state"], "needs-a-person");
+    drop(taken);
+    let done = bench.world.spawn(&["resume", "web"]).finish_within(LIMIT);
+    bench.settled(Way::ExitsAtOnce, done);
+}
+
+fn a_name_taken_in_between_goes_back_to_the_old_version(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let (mut running, intruder) = bench.interrupted_after(Way::Update, "rename web.old", |bench| {
+        bench.world.create("web", &json!({ "Image": "app:1" }))
+    });
+    running.wait_for_event("condemned");
+    running.wait_for_event("retrying");
+    bench.api("DELETE", &format!("/containers/{intruder}"));
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::ExitsAtOnce, done);
+}
+
+fn a_network_removed_in_between_is_waited_for_until_it_is_mended(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let create_network = |bench: &Bench| {
+        let body = json!({ "Name": "front", "CheckDuplicate": true });
+        let (status, answer) = bench.world.lab.api("POST", "/networks/create", Some(&body));
+        assert_eq!(status, 201, "{answer}");
+    };
+    create_network(&bench);
+    bench.api("DELETE", "/containers/web?force=1");
+    let mut body = web("app:1");
+    body["HostConfig"]["NetworkMode"] = "front".into();
+    bench.world.run("web", &body);
+    bench.world.wait_for_http(8080);
+
+    let (mut running, ()) = bench.interrupted_after(Way::Update, "stop", |bench| {
+        bench.api("DELETE", "/networks/front");
+    });
+    running.wait_for_event("condemned");
+    running.wait_for("a retry of old's start", |event| {
+        event["event"] == "retrying" && event["what"] == "start the old container"
+    });
+    create_network(&bench);
+    // The engine goes by the network's id, which is another one now.
+    for (what, body) in [
+        ("disconnect", json!({ "Container": "web", "Force": true })),
+        ("connect", json!({ "Container": "web" })),
+    ] {
+        let path = format!("/networks/front/{what}");
+        let (status, answer) = bench.world.lab.api("POST", &path, Some(&body));
+        assert_eq!(status, 200, "{what}: {answer}");
+    }
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::ExitsAtOnce, done);
+    let web = bench.world.inspect("web").expect("web is there");
+    assert!(web["NetworkSettings"]["Networks"]["front"].is_object(), "it is on its network");
+}
+
+fn a_new_container_removed_by_hand_is_a_rollback(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let all = [("stop", "web.next"), ("rename web", "web"), ("start", "web")];
+    for (write, name) in sample(kind, "new removed", all, 1) {
+        let (running, ()) = bench.interrupted_after(Way::Update, write, |bench| {
+            bench.api("DELETE", &format!("/containers/{name}?force=1"));
+        });
+        running.finish_within(LIMIT).expect(20);
+        bench.world.wait("the old version", || bench.world.visit(8080) == "1");
+        assert_eq!(bench.world.containers(), ["web", "web.changeover"], "after {write}");
+    }
+    // Nothing had been touched yet, so it is simply created anew.
+    let (running, ()) = bench.interrupted_after(Way::Update, "create web.next", |bench| {
+        bench.api("DELETE", "/containers/web.next");
+    });
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::Update, done);
+}
+
+fn an_old_container_removed_by_hand_leaves_the_new_one(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let all = [("stop", "web"), ("rename web", "web.old"), ("start", "web.old")];
+    for (write, name) in sample(kind, "old removed", all, 1) {
+        let (running, ()) = bench.interrupted_after(Way::Update, write, |bench| {
+            bench.api("DELETE", &format!("/containers/{name}?force=1"));
+        });
+        let done = running.finish_within(LIMIT);
+        bench.settled(Way::Update, done);
+    }
+}
+
+fn a_bad_version_whose_predecessor_was_removed_by_hand_calls_for_a_person(kind: EngineKind) {
+    for way in sample(kind, "no way back", [Way::ExitsAtOnce, Way::NeverReady], 1) {
+        let bench = Bench::start(kind, Options::default());
+        let (running, ()) = bench.interrupted_after(way, "stop", |bench| {
+            bench.api("DELETE", "/containers/web?force=1");
+        });
+        let done = running.finish_within(LIMIT).expect(30);
+        let reason = done.event("finished").expect("an end")["reason"].clone();
+        assert!(reason.as_str().is_some_and(|reason| reason.contains("hint: ")), "{reason}");
+        let status = bench.world.changeover(&["status", "web"]).expect(0);
+        assert_eq!(status.events[0]["state"], "needs-a-person");
+    }
+}
+
+fn an_old_container_started_by_hand_is_no_obstacle(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let all = [("stop", "web"), ("rename web.old", "web.old"), ("start", "web.old")];
+    for (write, name) in sample(kind, "old started", all, 1) {
+        let (running, ()) = bench.interrupted_after(Way::Update, write, |bench| {
+            // Beside a new one that runs it fails, as the port is taken.
+            bench.world.lab.api("POST", &format!("/containers/{name}/start"), None);
+        });
+        let done = running.finish_within(LIMIT);
+        bench.settled(Way::Update, done);
+    }
+}
+
+fn an_image_pruned_in_between_is_refused_or_not_needed(kind: EngineKind) {
+    let bench = Bench::start(kind, Options::default());
+    bench.proxy.cut(0, Cut::BeforeWrite);
+    let mut running = bench.over_the_wire(Way::Update);
+    let held = bench.proxy.wait_for_cut(|| running.runs());
+    bench.api("DELETE", "/images/app:2?force=1");
+    drop(held);
+    running.finish_within(LIMIT).expect(21);
+    assert_eq!(bench.world.visit(8080), "1");
+    assert_eq!(bench.world.containers(), ["web", "web.changeover"]);
+
+    for reference in sample(kind, "image pruned", ["app:2", "app:1"], 1) {
+        let mut bench = Bench::start(kind, Options::default());
+        let (running, ()) = bench.interrupted_after(Way::Update, "stop", |bench| {
+            bench.api("DELETE", &format!("/images/{reference}?force=1"));
+        });
+        let done = running.finish_within(LIMIT);
+        bench.settled(Way::Update, done);
+    }
+}
+
+fn a_command_killed_while_it_follows_leaves_the_update_alone(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let (mut running, ()) = bench.interrupted_after(Way::Update, "stop", |_| ());
+    running.kill();
+    bench.world.wait("the new version", || bench.world.visit(8080) == "2");
+    bench.world.wait("the helper's end", || bench.world.containers() == ["web"]);
+    bench.version = 2;
+    bench.is_whole("updated");
+}

@@ -1,0 +1,137 @@
+//! The engine dies, or the whole machine, and comes back.
+
+use std::time::{Duration, Instant};
+
+use changeover_tests::lab::{EngineKind, Options};
+
+use super::matrix::{Matrix, sample, torture};
+use super::{Bench, Case, LIMIT, Way, marks};
+
+/// Within this everything is settled once the engine is back: the promised ten
+/// seconds, and some for a machine that runs other tests at the same time.
+const SOON: Duration = Duration::from_secs(14);
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "an_engine_killed_after_any_step_ends_it_when_it_is_back",
+            alone: false,
+            run: |kind| each_step(kind, Fault::Kill, Options::default(), 2),
+        },
+        Case {
+            name: "an_engine_terminated_after_any_step_ends_it_when_it_is_back",
+            alone: false,
+            run: |kind| each_step(kind, Fault::Terminate, Options::default(), 2),
+        },
+        Case {
+            name: "a_power_cut_after_any_step_ends_well_at_the_next_boot",
+            alone: false,
+            run: |kind| each_step(kind, Fault::PowerCut, Options::default(), 3),
+        },
+        Case {
+            name: "an_engine_that_keeps_its_containers_may_die_after_any_step",
+            alone: false,
+            run: an_engine_that_keeps_its_containers_may_die_after_any_step,
+        },
+        Case {
+            name: "an_engine_killed_right_after_the_commit_leaves_the_new_version_running",
+            alone: false,
+            run: an_engine_killed_right_after_the_commit_leaves_the_new_version_running,
+        },
+    ]
+}
+
+/// A killed engine stops what ran under `unless-stopped` when it is back, and leaves
+/// it so. The old version is gone by then.
+fn an_engine_killed_right_after_the_commit_leaves_the_new_version_running(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    bench.proxy.pause_after("remove");
+    let mut running = bench.over_the_wire(Way::Update);
+    let held = bench.proxy.wait_for_cut(|| running.runs());
+    assert!(held.is_some(), "no commit in {:?}", bench.proxy.writes());
+    bench.world.lab.kill();
+    bench.world.lab.start_again();
+    drop(held);
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::Update, done);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Kill,
+    Terminate,
+    PowerCut,
+}
+
+fn an_engine_that_keeps_its_containers_may_die_after_any_step(kind: EngineKind) {
+    for socket_activation in [true, false] {
+        for fault in [Fault::Kill, Fault::Terminate] {
+            let options = Options { live_restore: true, socket_activation, ..Options::default() };
+            // Half of it in a sample: the socket matters, the signal hardly.
+            if torture() || socket_activation == matches!(fault, Fault::Kill) {
+                each_step(kind, fault, options, 2);
+            }
+        }
+    }
+}
+
+fn each_step(kind: EngineKind, fault: Fault, options: Options, size: usize) {
+    let what = match (options.live_restore, options.socket_activation) {
+        (false, _) => format!("{fault:?}"),
+        (true, true) => format!("{fault:?}, containers live on, the socket stays"),
+        (true, false) => format!("{fault:?}, containers live on, a new socket"),
+    };
+    let mut bench = Bench::start(kind, options);
+    let mut matrix = Matrix::new(kind, &what);
+    let ways = [Way::Update, Way::NeverReady];
+    let all = ways.into_iter().flat_map(|way| way.moments().iter().map(move |at| (way, *at)));
+    for (way, moment) in sample(kind, &what, all, size) {
+        matrix.cell(&format!("{}, after {moment}", way.words()), &mut bench, |bench| {
+            let mut running = bench.directly(way);
+            if !running.saw(|event| marks(moment, event)) {
+                let done = running.finish_within(LIMIT);
+                return bench.over_before(way, moment, done);
+            }
+            match fault {
+                Fault::Kill => bench.world.lab.kill(),
+                Fault::Terminate => bench.world.lab.stop(),
+                Fault::PowerCut => bench.world.lab.power_cut(),
+            }
+            bench.world.lab.start_again();
+            let back = Instant::now();
+            let done = running.finish_within(LIMIT);
+            let after = back.elapsed();
+            bench.start_what_docker_left_down(fault);
+            let outcome = match (moment, done.code) {
+                // An old version that was restarted before anything else had happened
+                // can't be told from one that was restored; the update is given up.
+                ("started", 20) => bench.given_up_untouched(),
+                _ => bench.settled_somehow(way, &done),
+            };
+            assert!(after < SOON, "settled only {after:?} after the engine was back");
+            format!("{outcome}, {:.1} s after", after.as_secs_f64())
+        });
+    }
+    matrix.conclude();
+}
+
+impl Bench {
+    fn given_up_untouched(&self) -> String {
+        self.world.wait("the old version", || self.world.visit(8080) == self.version.to_string());
+        let web = self.world.inspect("web").expect("web is there");
+        assert_eq!(web["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+        assert_eq!(self.world.containers(), ["web", "web.changeover"]);
+        "given up".to_owned()
+    }
+
+    /// An engine that is killed leaves whatever ran under `unless-stopped` stopped,
+    /// with or without us. Once the helper has gone that is nobody's to mend.
+    fn start_what_docker_left_down(&self, fault: Fault) {
+        let gone = self.world.inspect("web.changeover").is_none();
+        let web = self.world.inspect("web");
+        let down = web.is_some_and(|web| web["State"]["Running"] == false);
+        if matches!(fault, Fault::Kill) && !self.options.live_restore && gone && down {
+            self.world.lab.api("POST", "/containers/web/start", None);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The wire sweep: the helper's connection to the engine is cut before and after
+//! its nth write, for every n; the helper lives on, or is killed at that instant.
+
+use changeover_tests::lab::{EngineKind, Options};
+use changeover_tests::wire::Cut;
+
+use super::matrix::{Matrix, sample};
+use super::{Bench, Case, LIMIT, Way};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "an_update_survives_a_cut_wire_before_and_after_every_write",
+            alone: false,
+            run: an_update_survives_a_cut_wire_before_and_after_every_write,
+        },
+        Case {
+            name: "a_rollback_survives_a_cut_wire_before_and_after_every_write",
+            alone: false,
+            run: a_rollback_survives_a_cut_wire_before_and_after_every_write,
+        },
+    ]
+}
+
+fn an_update_survives_a_cut_wire_before_and_after_every_write(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    // One engine gets all of it, always: they hardly differ in this.
+    let size = if kind == EngineKind::V28_5 { usize::MAX } else { 6 };
+    sweep(&mut bench, Way::Update, size);
+}
+
+fn a_rollback_survives_a_cut_wire_before_and_after_every_write(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    for way in sample(kind, "rollbacks", Way::ROLLBACKS, 1) {
+        sweep(&mut bench, way, 6);
+    }
+}
+
+fn sweep(bench: &mut Bench, way: Way, size: usize) {
+    let what = format!("{} with its wire cut", way.words());
+    let mut matrix = Matrix::new(bench.kind, &what);
+    let mut writes = Vec::new();
+    matrix.cell("no cut", bench, |bench| {
+        bench.proxy.let_pass();
+        let done = bench.over_the_wire(way).finish_within(LIMIT);
+        writes = bench.proxy.writes();
+        bench.settled(way, done)
+    });
+    assert!(writes.len() > 5, "an update has more writes than these: {writes:?}");
+    let moments = (0..writes.len()).flat_map(|nth| Cut::ALL.map(|cut| (nth, cut)));
+    let all = moments.flat_map(|(nth, cut)| [false, true].map(|killed| (nth, cut, killed)));
+    for (nth, cut, killed) in sample(bench.kind, &what, all, size) {
+        let when = if cut == Cut::BeforeWrite { "before" } else { "after" };
+        let also = if killed { ", helper killed" } else { "" };
+        let name = format!("{when} {nth}, {}{also}", writes[nth]);
+        matrix.cell(&name, bench, |bench| {
+            bench.proxy.cut(nth, cut);
+            let mut running = bench.over_the_wire(way);
+            let held = bench.proxy.wait_for_cut(|| running.runs());
+            let held = held.unwrap_or_else(|| panic!("no cut; writes: {:?}", bench.proxy.writes()));
+            if killed {
+                bench.crash_helper();
+            }
+            drop(held);
+            bench.settled(way, running.finish_within(LIMIT))
+        });
+    }
+    // Nothing was left out: there is no further write to cut.
+    matrix.cell("no write is left to be cut", bench, |bench| {
+        bench.proxy.cut(writes.len(), Cut::BeforeWrite);
+        let mut running = bench.over_the_wire(way);
+        let one_more = bench.proxy.wait_for_cut(|| running.runs()).map(|held| held.write.clone());
+        assert_eq!(one_more, None, "a write that was not there before");
+        bench.settled(way, running.finish_within(LIMIT))
+    });
+    matrix.conclude();
+}

@@ -1,0 +1,209 @@
+//! Visitors who came before the page did and are not through yet, as far as the
+//! kernel's connection tracking knows them.
+//!
+//! Names and numbers are those of `linux/netfilter/nfnetlink_conntrack.h`. The
+//! kernel loads `nf_conntrack_netlink` when it is first asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+
+use super::netlink::{HEADER, NLM_F_REQUEST, aligned, write_message};
+use crate::plan::{HostAddress, Published};
+
+/// How many connections to these ports are open and not on the page. Counts those
+/// that somebody on this host has to the same ports elsewhere as well, where a port
+/// was published on every address.
+pub(super) fn open_connections(published: &[Published], page_port: u16) -> Result<usize, Errno> {
+    let fd = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::NETFILTER),
+    )?;
+    let mut request = Vec::new();
+    let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
+    write_message(&mut request, kind, NLM_F_REQUEST | NLM_F_DUMP, 1, (0, 0), |_| {});
+    rustix::io::retry_on_intr(|| send(&fd, &request, SendFlags::empty()))?;
+
+    let mut open = 0;
+    let mut buffer = vec![0; 32 << 10];
+    loop {
+        let (length, _) =
+            rustix::io::retry_on_intr(|| recv(&fd, &mut buffer[..], RecvFlags::DONTWAIT))?;
+        for (kind, payload) in messages(&buffer[..length]) {
+            match kind {
+                NLMSG_DONE => return Ok(open),
+                NLMSG_ERROR => {
+                    let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                    return Err(Errno::from_raw_os_error(code.saturating_neg()));
+                }
+                _ => {
+                    let entry = payload.get(NFGENMSG..).and_then(Connection::read);
+                    let ours = |c: Connection| c.is_open() && c.is_to(published, page_port);
+                    open += usize::from(entry.is_some_and(ours));
+                }
+            }
+        }
+    }
+}
+
+/// A TCP connection, as far as it matters here.
+#[derive(Debug, PartialEq)]
+struct Connection {
+    /// Where its visitor wanted to go.
+    to: (IpAddr, u16),
+    /// The port that answers.
+    answered_by: u16,
+    state: u8,
+}
+
+impl Connection {
+    fn read(attributes: &[u8]) -> Option<Connection> {
+        let original = find(attributes, CTA_TUPLE_ORIG)?;
+        let reply = find(attributes, CTA_TUPLE_REPLY)?;
+        let state = find(find(attributes, CTA_PROTOINFO)?, CTA_PROTOINFO_TCP)?;
+        let addresses = find(original, CTA_TUPLE_IP)?;
+        let v4 = || Some(Ipv4Addr::from(*find(addresses, CTA_IP_V4_DST)?.first_chunk()?).into());
+        let v6 = || Some(Ipv6Addr::from(*find(addresses, CTA_IP_V6_DST)?.first_chunk()?).into());
+        let port = |tuple, kind| {
+            Some(u16::from_be_bytes(*find(find(tuple, CTA_TUPLE_PROTO)?, kind)?.first_chunk()?))
+        };
+        Some(Connection {
+            to: (v4().or_else(v6)?, port(original, CTA_PROTO_DST_PORT)?),
+            answered_by: port(reply, CTA_PROTO_SRC_PORT)?,
+            state: *find(state, CTA_PROTOINFO_TCP_STATE)?.first()?,
+        })
+    }
+
+    /// From its first packet until both sides have said goodbye.
+    fn is_open(&self) -> bool {
+        (TCP_CONNTRACK_SYN_SENT..=TCP_CONNTRACK_CLOSE_WAIT).contains(&self.state)
+    }
+
+    fn is_to(&self, published: &[Published], page_port: u16) -> bool {
+        let (ip, port) = self.to;
+        self.answered_by != page_port
+            && published.iter().any(|published| {
+                published.port == port
+                    && match published.host {
+                        HostAddress::Any => true,
+                        HostAddress::AnyV4 => ip.is_ipv4(),
+                        HostAddress::AnyV6 => ip.is_ipv6(),
+                        HostAddress::One(one) => one == ip,
+                    }
+            })
+    }
+}
+
+/// Kind and payload of each message in a datagram.
+fn messages(mut datagram: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut found = Vec::new();
+    while datagram.len() >= HEADER {
+        let length = u32::from_ne_bytes([datagram[0], datagram[1], datagram[2], datagram[3]]);
+        let length = (length as usize).clamp(HEADER, datagram.len());
+        let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
+        found.push((kind, &datagram[HEADER..length]));
+        datagram = datagram.get(aligned(length)..).unwrap_or_default();
+    }
+    found
+}
+
+/// The value of an attribute.
+fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    const NLA_TYPE_MASK: u16 = 0x3fff;
+    const NLA_HEADER: usize = 4;
+    while attributes.len() >= NLA_HEADER {
+        let length = u16::from_ne_bytes([attributes[0], attributes[1]]).into();
+        let length = usize::clamp(length, NLA_HEADER, attributes.len());
+        let kind = u16::from_ne_bytes([attributes[2], attributes[3]]) & NLA_TYPE_MASK;
+        if kind == wanted {
+            return Some(&attributes[NLA_HEADER..length]);
+        }
+        attributes = attributes.get(aligned(length)..).unwrap_or_default();
+    }
+    None
+}
+
+/// Length of `struct nfgenmsg`.
+const NFGENMSG: usize = 4;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP: u16 = 0x300;
+const NFNL_SUBSYS_CTNETLINK: u16 = 1;
+const IPCTNL_MSG_CT_GET: u16 = 1;
+
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_PROTOINFO: u16 = 4;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_DST: u16 = 4;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
+
+const TCP_CONNTRACK_SYN_SENT: u8 = 1;
+const TCP_CONNTRACK_CLOSE_WAIT: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+
+    fn connection(to: [u8; 4], port: u16, answered_by: u16, state: u8) -> Vec<u8> {
+        let ports = |from: u16, to: u16| {
+            [attribute(2, &from.to_be_bytes()), attribute(3, &to.to_be_bytes())].concat()
+        };
+        let ips = |from: [u8; 4], to: [u8; 4]| [attribute(1, &from), attribute(2, &to)].concat();
+        let tuple = |ips: Vec<u8>, ports: Vec<u8>| {
+            [attribute(0x8001, &ips), attribute(0x8002, &ports)].concat()
+        };
+        let there = tuple(ips([192, 0, 2, 1], to), ports(40_000, port));
+        let back = tuple(ips(to, [192, 0, 2, 1]), ports(answered_by, 40_000));
+        let state = attribute(0x8001, &attribute(1, &[state]));
+        [attribute(0x8001, &there), attribute(0x8002, &back), attribute(0x8004, &state)].concat()
+    }
+
+    #[test]
+    fn only_open_connections_to_the_app_itself_count() {
+        let at =
+            |host| [Published { host, port: 8080, container_port: 80, member: 0, answers: true }];
+        let everywhere = at(HostAddress::Any);
+        let here = at(HostAddress::One(Ipv4Addr::LOCALHOST.into()));
+        let counts = |bytes: Vec<u8>, published: &[Published]| {
+            let connection = Connection::read(&bytes).expect("it is whole");
+            connection.is_open() && connection.is_to(published, 999)
+        };
+        assert!(counts(connection([10, 0, 0, 1], 8080, 80, 3), &everywhere));
+        assert!(counts(connection([127, 0, 0, 1], 8080, 8080, 1), &here));
+        assert!(!counts(connection([10, 0, 0, 1], 8080, 80, 3), &here), "another address");
+        assert!(!counts(connection([10, 0, 0, 1], 8081, 80, 3), &everywhere), "another port");
+        assert!(!counts(connection([10, 0, 0, 1], 8080, 999, 3), &everywhere), "on the page");
+        assert!(!counts(connection([10, 0, 0, 1], 8080, 80, 7), &everywhere), "over");
+    }
+
+    #[test]
+    fn what_breaks_off_is_no_connection() {
+        let whole = connection([10, 0, 0, 1], 8080, 80, 3);
+        for length in 0..whole.len() {
+            let _ = Connection::read(&whole[..length]);
+        }
+        assert_eq!(Connection::read(&[]), None);
+        assert!(messages(&[0; 15]).is_empty());
+        assert_eq!(messages(&[0; 16]).len(), 1);
+    }
+}

@@ -1,0 +1,237 @@
+//! How the app is reached: through which ports, what it answers there, and how the
+//! page can be put in its place.
+
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::preflight::Found;
+use super::{HealthRequest, LaunchError, Request};
+use crate::gate::probe::{self, Heard};
+use crate::gate::{addresses, on_host_network};
+use crate::handover::{Redirect, port_is_free};
+use crate::plan::{ExpectedStatus, HandoverMode, HandoverPlan, HostAddress, Probe, Published};
+
+/// Where visitors reach the app over TCP: its published ports with the host ports
+/// in use now, or the page ports of an app on the host network.
+pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<Published> {
+    if on_host_network(old) {
+        let port = |port: &u16| Published {
+            host: HostAddress::Any,
+            port: *port,
+            container_port: *port,
+            member,
+            answers: false,
+        };
+        return page_ports.iter().map(port).collect();
+    }
+    let mut found = Vec::new();
+    let bindings = old["HostConfig"]["PortBindings"].as_object();
+    let live = old["NetworkSettings"]["Ports"].as_object();
+    // The bindings keep the user's host address, the live ports the numbers that
+    // the engine chose.
+    let keys = bindings.into_iter().flatten().chain(live.into_iter().flatten()).map(|(key, _)| key);
+    let mut keys: Vec<&String> = keys.collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let Some(port) = key.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else {
+            continue;
+        };
+        let asked = bindings.and_then(|b| b.get(key)?.as_array()).filter(|list| !list.is_empty());
+        let fixed = asked.is_some_and(|list| {
+            list.iter().all(|b| !matches!(b["HostPort"].as_str(), None | Some("" | "0")))
+        });
+        let source = match fixed {
+            true => asked,
+            false => live.and_then(|live| live.get(key)?.as_array()),
+        };
+        for binding in source.into_iter().flatten() {
+            let host = HostAddress::from_host_ip(binding["HostIp"].as_str().unwrap_or_default());
+            let number = binding["HostPort"].as_str().unwrap_or_default().parse();
+            if let (Ok(host), Ok(number)) = (host, number) {
+                found.push(Published {
+                    host,
+                    port: number,
+                    container_port: port,
+                    member,
+                    answers: false,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The new version must answer as well as the old one does, so the old one is
+/// asked: which port, what kind of answer, and through which published ports.
+pub(super) async fn choose_probe(
+    asked: &HealthRequest,
+    old: &Value,
+    published: &mut [Published],
+) -> Probe {
+    listen_in(published).await;
+    let ports = candidate_ports(old, published);
+    if asked.path.is_some() || asked.port.is_some() || asked.status.is_some() {
+        let port = asked.port.or(ports.first().copied());
+        if let Some(port) = port {
+            let path = asked.path.clone().unwrap_or_else(|| "/".to_owned());
+            return Probe::Http { port, path, expect: asked.expect() };
+        }
+    }
+    for port in &ports {
+        for ip in addresses(old) {
+            let expect = match probe::ask(SocketAddr::new(ip, *port), "/").await {
+                Heard::Http { status, .. } if status < 500 => ExpectedStatus::Below500,
+                Heard::Http { .. } => ExpectedStatus::Any,
+                Heard::Other | Heard::Silence | Heard::Closed => return Probe::Tcp { port: *port },
+                Heard::Nothing(_) => continue,
+            };
+            return Probe::Http { port: *port, path: "/".to_owned(), expect };
+        }
+    }
+    // Nothing heard: the old version is broken, or can't be reached from here.
+    match published.first() {
+        Some(first) => Probe::Auto { port: first.container_port },
+        None => Probe::Running,
+    }
+}
+
+/// Finds out through which ports the old version answers, all at the same time: one
+/// that keeps silent is waited for.
+async fn listen_in(published: &mut [Published]) {
+    let visits = published.iter().map(|port| {
+        let visits = port.host.as_seen_locally().into_iter();
+        join_all(visits.map(|ip| probe::ask(SocketAddr::new(ip, port.port), "/")))
+    });
+    let heard = join_all(visits).await;
+    for (port, heard) in published.iter_mut().zip(heard) {
+        port.answers =
+            heard.iter().all(|heard| !matches!(heard, Heard::Nothing(_) | Heard::Closed));
+    }
+}
+
+/// Ports inside the container that may be asked, the published ones first.
+fn candidate_ports(old: &Value, published: &[Published]) -> Vec<u16> {
+    let exposed = old["Config"]["ExposedPorts"].as_object();
+    let exposed = exposed.into_iter().flatten().filter_map(|(port, _)| port.strip_suffix("/tcp"));
+    let mut ports: Vec<u16> = published.iter().map(|port| port.container_port).collect();
+    for port in exposed.filter_map(|port| port.parse().ok()) {
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+pub(super) fn choose_handover(
+    found: &Found,
+    request: &Request,
+    published: Vec<Published>,
+) -> Result<HandoverPlan, LaunchError> {
+    let Found { app, old, .. } = found;
+    let forced = request.handover;
+    let refuse = |mode: HandoverMode, why: String, hint: &str| LaunchError::Handover {
+        app: app.to_owned(),
+        mode: format!("{mode:?}").to_lowercase(),
+        why,
+        hint: hint.to_owned(),
+    };
+    if published.is_empty() {
+        let because = match on_host_network(old) {
+            true => "the app is on the host network; --page-port says on which port the page goes",
+            false => "the app publishes no TCP port",
+        };
+        if let Some(mode) = forced.filter(|mode| *mode != HandoverMode::None) {
+            return Err(refuse(mode, because.into(), "leave --handover out, or name --page-port"));
+        }
+        return Ok(HandoverPlan {
+            mode: HandoverMode::None,
+            may_fall_back: false,
+            because: because.into(),
+            published,
+        });
+    }
+    let (mode, because) = match (forced, possible_here(found.own.is_some())) {
+        (Some(HandoverMode::Redirect), Err(why)) => {
+            return Err(refuse(
+                HandoverMode::Redirect,
+                why,
+                "leave --handover out to bind the port instead",
+            ));
+        }
+        (Some(mode), _) => (mode, "as asked for".to_owned()),
+        (None, Ok(())) => {
+            (HandoverMode::Redirect, "the kernel redirects, the engine keeps the port".to_owned())
+        }
+        (None, Err(why)) => (HandoverMode::Bind, format!("a redirect is not possible: {why}")),
+    };
+    Ok(HandoverPlan { mode, may_fall_back: forced.is_none(), because, published })
+}
+
+/// Whether the redirect works here, as far as this process may find out. In a
+/// container, or without the right, only the helper will know; it falls back then.
+fn possible_here(in_container: bool) -> Result<(), String> {
+    if in_container || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Redirect::possible().map_err(|error| error.to_string())
+}
+
+/// A stopped app could not be started again with its port in other hands.
+pub(super) fn refuse_held_port(
+    found: &Found,
+    request: &Request,
+    published: &[Published],
+) -> Result<(), LaunchError> {
+    const CODE: &str = "port-held";
+    if found.own.is_some() || request.allow.iter().any(|code| code == CODE) {
+        return Ok(());
+    }
+    for port in published {
+        if let Err(busy) = port_is_free(port) {
+            return Err(LaunchError::Unsuitable {
+                app: found.app.clone(),
+                why: format!("it is stopped, and could not be started again: {busy}"),
+                hint: format!("free the port, or accept that with --allow {CODE}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_binding_is_seen_with_its_own_host_address() {
+        let old = json!({
+            "HostConfig": { "NetworkMode": "bridge", "PortBindings": {
+                "80/tcp": [
+                    { "HostIp": "127.0.0.1", "HostPort": "8080" },
+                    { "HostIp": "", "HostPort": "8081" },
+                ],
+                "53/udp": [{ "HostIp": "", "HostPort": "53" }],
+                "443/tcp": [{ "HostIp": "", "HostPort": "" }],
+            }},
+            "NetworkSettings": { "Ports": {
+                "9000/tcp": null,
+                "443/tcp": [
+                    { "HostIp": "0.0.0.0", "HostPort": "32768" },
+                    { "HostIp": "::", "HostPort": "32768" },
+                ],
+                "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }],
+            }},
+        });
+        let seen: Vec<String> = published(&old, &[], 0)
+            .iter()
+            .map(|p| format!("{}:{}->{}", p.host, p.port, p.container_port))
+            .collect();
+        let expected =
+            ["0.0.0.0:32768->443", "[::]:32768->443", "127.0.0.1:8080->80", "*:8081->80"];
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,83 @@
+//! What a step of the table sees, and the words in which it says its conditions.
+
+use super::facts::{Container, Verdict};
+use crate::plan::Member;
+
+/// One member as a step sees it: its plan and its facts.
+pub struct View<'a> {
+    /// The plan's part.
+    pub plan: &'a Member,
+    /// The old container, unless it is gone.
+    pub old: Option<&'a Container>,
+    /// The new container, if there is one.
+    pub new: Option<&'a Container>,
+    pub(super) gate: &'a Verdict,
+    pub(super) old_answers: bool,
+    pub(super) committed: bool,
+}
+
+impl View<'_> {
+    pub(super) fn runs(&self) -> bool {
+        self.plan.old.running
+    }
+
+    pub(super) fn old_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
+        self.old.is_none_or(holds)
+    }
+
+    pub(super) fn new_gone_or(&self, holds: impl Fn(&Container) -> bool) -> bool {
+        self.new.is_none_or(holds)
+    }
+
+    pub(super) fn old_id(&self) -> String {
+        self.plan.old.id.clone()
+    }
+
+    pub(super) fn new_id(&self) -> String {
+        self.new.map(|new| new.id.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn new_started(&self) -> bool {
+        self.new.is_some_and(Container::was_started)
+    }
+
+    pub(super) fn new_is_armed(&self) -> bool {
+        self.new_gone_or(|new| new.policy_is(&self.plan.old.policy))
+    }
+
+    /// Past the commit an armed new container needs no proof any more, and one that a
+    /// person has removed together with its predecessor can't give any.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.committed && self.new_is_armed() || self.old.is_none() && self.new.is_none()
+    }
+
+    /// An engine that is killed leaves what ran under `unless-stopped` down when it
+    /// comes back. Past the commit nothing but the start is missing then; before it,
+    /// the old version is the safer way.
+    pub(super) fn is_left_down(&self) -> bool {
+        let down = |new: &Container| !new.running && new.policy["Name"] == "unless-stopped";
+        self.committed && self.new.is_some_and(down)
+    }
+
+    pub(super) fn missing_network(&self) -> Option<String> {
+        let new = self.new?;
+        let missing = self.plan.connect.iter().find(|c| !new.networks.contains(&c.network))?;
+        Some(missing.network.clone())
+    }
+
+    /// Whether the old container runs, but not since before the update: somebody, and
+    /// most likely we on the way back, has started it again.
+    pub(super) fn old_was_restarted(&self) -> bool {
+        let restarted = |old: &Container| old.started_at != self.plan.old.started_at;
+        self.runs() && self.old.is_some_and(restarted)
+    }
+
+    /// Whether anything about the old container is no longer as it was found.
+    pub(super) fn old_is_displaced(&self) -> bool {
+        self.old.is_some_and(|old| {
+            old.name != self.plan.name
+                || old.running != self.runs()
+                || !old.policy_is(&self.plan.old.policy)
+        })
+    }
+}
