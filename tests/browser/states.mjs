@@ -83,16 +83,19 @@ for (const state of ["updating", "needs-a-person"]) {
 {
   const page = await browser.newPage();
   const wrong = watch(page, origin);
-  await page.goto(`${origin}/live-update/`);
+  do {
+    await page.goto(`${origin}/live-update/`);
+    // From its beginning: at the end of one, the page has no reason to expect another.
+  } while (!/^1/.test(await page.title()));
   const said = new Set();
-  const until = Date.now() + 16000;
+  const until = Date.now() + 9000;
   while (Date.now() < until) {
     said.add(await page.textContent("#said"));
     await page.waitForTimeout(100);
   }
   said.delete("");
   // Steps are announced, seconds are not.
-  if (said.size < 3 || said.size > 8) problems.push(`announced in 16 s: ${[...said].join(" | ")}`);
+  if (said.size < 3 || said.size > 8) problems.push(`announced in 9 s: ${[...said].join(" | ")}`);
   problems.push(...wrong.map((what) => `live: ${what}`));
 }
 await browser.close();

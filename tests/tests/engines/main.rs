@@ -34,9 +34,9 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(commands::cases())
         .chain(crashes::cases())
+        .chain(browser::cases())
         .chain(image::cases())
         .chain(sets::cases())
-        .chain(browser::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)

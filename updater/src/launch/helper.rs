@@ -125,6 +125,12 @@ pub(super) async fn start(
     Ok((plan, id))
 }
 
+fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
+    let text = error.to_string();
+    text.contains("bind source path does not exist")
+        && folder.is_some_and(|folder| text.trim_end().ends_with(&*folder.to_string_lossy()))
+}
+
 /// Creates the helper. A create whose answer was lost may have happened: then its
 /// name leads to a container with this very plan.
 async fn create(engine: &Engine, name: &str, body: &Value) -> Result<String, EngineError> {
@@ -181,12 +187,6 @@ async fn has_changed(engine: &Engine, plan: &Plan) -> Result<bool, LaunchError> 
     let seen = observe(engine, plan).await.map_err(LaunchError::engine)?;
     let fresh = seen.new.iter().all(Option::is_none);
     Ok(fresh && (seen.old.iter().any(Option::is_none) || is_owed(plan, &seen.facts)))
-}
-
-fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
-    let text = error.to_string();
-    text.contains("bind source path does not exist")
-        && folder.is_some_and(|folder| text.trim_end().ends_with(&*folder.to_string_lossy()))
 }
 
 /// The create request. Short: everything that the helper does is in the plan.
