@@ -135,8 +135,8 @@ impl Gate {
         for published in self.published.iter().filter(|published| published.answers) {
             for ip in published.host.as_seen_locally() {
                 let at = SocketAddr::new(ip, published.port);
-                let heard = probe::ask(at, self.path()).await;
-                self.judge_visit(published, &heard)
+                self.visit(published, at)
+                    .await
                     .map_err(|what| format!("on the published port {at}: {what}"))?;
             }
         }
@@ -144,17 +144,15 @@ impl Gate {
     }
 
     async fn ask_directly(&self, new: &Value) -> Result<(), String> {
-        let (port, expect) = match &self.member.probe {
-            Probe::Running => return Ok(()),
-            Probe::Http { port, expect, .. } => (*port, Some(*expect)),
-            Probe::Auto { port } => (*port, None),
-            Probe::Tcp { port } => (*port, None),
+        let (Probe::Http { port, .. } | Probe::Auto { port } | Probe::Tcp { port }) =
+            &self.member.probe
+        else {
+            return Ok(());
         };
-        let tcp_only = matches!(self.member.probe, Probe::Tcp { .. });
         let mut last = format!("port {port} cannot be reached");
         for ip in addresses(new) {
-            let heard = probe::ask(SocketAddr::new(ip, port), self.path()).await;
-            match judge(&heard, expect, tcp_only) {
+            let heard = hear(&self.member.probe, SocketAddr::new(ip, *port)).await;
+            match judge(&heard, &self.member.probe) {
                 Ok(()) => return Ok(()),
                 Err(what) => last = format!("port {port}: {what}"),
             }
@@ -162,7 +160,7 @@ impl Gate {
         // Not every network can be reached from the host, say a macvlan one. Then
         // the way that visitors take has to do, which is asked next.
         let reachable = !addresses(new).is_empty();
-        let by_visit = self.published.iter().any(|p| p.answers && p.container_port == port);
+        let by_visit = self.published.iter().any(|p| p.answers && p.container_port == *port);
         match reachable || !by_visit {
             true => Err(last),
             false => Ok(()),
@@ -196,38 +194,49 @@ impl Gate {
         }
     }
 
-    fn judge_visit(&self, published: &Published, heard: &Heard) -> Result<(), String> {
-        let asked = match &self.member.probe {
-            Probe::Http { port, expect, .. } if *port == published.container_port => Some(*expect),
-            _ => Some(ExpectedStatus::Any),
+    /// Asks through a published port, as a visitor would.
+    async fn visit(&self, published: &Published, at: SocketAddr) -> Result<(), String> {
+        let probe = match &self.member.probe {
+            probe @ (Probe::Http { port, .. } | Probe::Auto { port })
+                if *port == published.container_port =>
+            {
+                probe.clone()
+            }
+            // Nobody knows what is spoken there.
+            _ => Probe::Tcp { port: published.container_port },
         };
-        match heard {
+        match hear(&probe, at).await {
             // The engine's proxy accepts while nothing listens inside.
             Heard::Closed => Err("the connection is closed without an answer".to_owned()),
-            heard => judge(heard, asked, false),
-        }
-    }
-
-    fn path(&self) -> &str {
-        match &self.member.probe {
-            Probe::Http { path, .. } => path,
-            _ => "/",
+            heard => judge(&heard, &probe),
         }
     }
 }
 
-fn judge(heard: &Heard, expect: Option<ExpectedStatus>, tcp_only: bool) -> Result<(), String> {
+/// Asks in the way of the probe: a path, or only whether a connection is kept.
+async fn hear(probe: &Probe, at: SocketAddr) -> Heard {
+    match probe {
+        Probe::Http { path, .. } => probe::ask(at, path).await,
+        Probe::Auto { .. } => probe::ask(at, "/").await,
+        Probe::Tcp { .. } | Probe::Running => probe::knock(at).await,
+    }
+}
+
+fn judge(heard: &Heard, probe: &Probe) -> Result<(), String> {
+    let expect = match probe {
+        Probe::Http { expect, .. } => *expect,
+        _ => ExpectedStatus::Below500,
+    };
     match heard {
+        Heard::Nothing(what) => Err(what.clone()),
         Heard::Http { page: true, .. } => Err("our own page answers".to_owned()),
-        Heard::Http { .. } if tcp_only => Ok(()),
-        Heard::Http { status, .. } => {
-            match expect.unwrap_or(ExpectedStatus::Below500).accepts(*status) {
-                true => Ok(()),
-                false => Err(format!("it answers with status {status}")),
-            }
+        Heard::Http { status, .. } if expect.accepts(*status) => Ok(()),
+        Heard::Http { status, .. } => Err(format!("it answers with status {status}")),
+        // The old version spoke HTTP here, or the operator said so.
+        _ if matches!(probe, Probe::Http { .. }) => {
+            Err("it accepts a connection, but gives no answer over HTTP".to_owned())
         }
         Heard::Other | Heard::Silence | Heard::Closed => Ok(()),
-        Heard::Nothing(what) => Err(what.clone()),
     }
 }
 
@@ -239,7 +248,7 @@ pub async fn old_answers(member: &Member, old: &Value) -> bool {
     };
     let addresses = addresses(old);
     for ip in &addresses {
-        let heard = probe::ask(SocketAddr::new(*ip, *port), "/").await;
+        let heard = hear(&member.probe, SocketAddr::new(*ip, *port)).await;
         if !matches!(heard, Heard::Nothing(_) | Heard::Http { page: true, .. }) {
             return true;
         }

@@ -14,6 +14,7 @@ use crate::engine::{Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::handover::{Switch, SwitchError};
 use crate::launch::PAGE_FOLDER;
+use crate::launch::listen_in;
 use crate::page::Page;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
@@ -66,6 +67,7 @@ pub async fn run(
             return Err(error);
         }
     };
+    let plan = with_reach(&engine, plan).await;
     info!(update = plan.update, app = plan.app, "starting");
 
     let page = page(&plan);
@@ -124,6 +126,23 @@ pub fn read_plan(helper: &Value) -> Result<Plan, HelperError> {
         SCHEMA => Ok(plan),
         other => Err(no_plan(format!("schema {other} instead of {SCHEMA}"))),
     }
+}
+
+/// Completes what only the host sees: through which published ports the old version
+/// answers. Whoever asked may sit in a container, from where none of them can be
+/// reached. Once the old version is away, the new container's record tells.
+async fn with_reach(engine: &Engine, mut plan: Plan) -> Plan {
+    let Ok(seen) = observe(engine, &plan).await else { return plan };
+    let labels = seen.new.iter().flatten().map(|new| &new["Config"]["Labels"]);
+    let record = labels.into_iter().find_map(Plan::recorded_in);
+    match record {
+        Some(record) => plan.handover.published = record.handover.published,
+        None if seen.facts.members.iter().all(|m| m.old.as_ref().is_some_and(|o| o.running)) => {
+            listen_in(&mut plan.handover.published).await;
+        }
+        None => {}
+    }
+    plan
 }
 
 async fn connect(endpoint: Endpoint) -> Result<Engine, HelperError> {

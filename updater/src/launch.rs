@@ -20,6 +20,7 @@ pub use error::LaunchError;
 pub(crate) use helper::PAGE_FOLDER;
 pub use helper::{HelperOptions, is_finished};
 pub use image::PullPolicy;
+pub(crate) use reach::listen_in;
 
 use serde_json::Value;
 

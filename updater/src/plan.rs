@@ -80,7 +80,8 @@ pub struct Old {
     pub running: bool,
     /// Its restart policy as inspect shows it: `{"Name": …, "MaximumRetryCount": …}`.
     pub policy: Value,
-    /// Its `State.StartedAt`: differs from now on once anybody restarted it.
+    /// Its `State.StartedAt`: differs from now on once anybody restarted it. Empty for
+    /// one that the engine has had to restart, so that it may do so again.
     pub started_at: String,
     /// Seconds that the engine waits between the stop signal and SIGKILL.
     pub stop_seconds: u64,
@@ -337,6 +338,11 @@ impl Plan {
     /// The helper's name. It is the lock: a second update gets a conflict.
     pub fn helper_name(&self) -> String {
         helper_name(&self.app)
+    }
+
+    /// The record of the update that made a container, if its labels have one.
+    pub fn recorded_in(labels_of: &Value) -> Option<Plan> {
+        serde_json::from_str(labels_of[labels::RECORD].as_str()?).ok()
     }
 
     /// The plan without what only the create needs: the record that the new

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::Output;
-use super::update::record_of;
 use super::{CliError, Exit};
 use crate::engine::Engine;
 use crate::events::Event;
@@ -44,7 +43,7 @@ pub(super) async fn status(
         found.push(of_helper(engine, &helper, &plan).await?);
     }
     for container in ours(engine, labels::UPDATE).await? {
-        let Some(plan) = record_of(&container["Config"]["Labels"]) else { continue };
+        let Some(plan) = Plan::recorded_in(&container["Config"]["Labels"]) else { continue };
         if found.iter().any(|status| status.update == plan.update) {
             continue;
         }
@@ -157,7 +156,7 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
     }
     for container in ours(engine, labels::UPDATE).await? {
         let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/');
-        let Some(plan) = record_of(&container["Config"]["Labels"]) else { continue };
+        let Some(plan) = Plan::recorded_in(&container["Config"]["Labels"]) else { continue };
         let set_aside =
             plan.members.iter().any(|m| m.failed_name() == name || m.next_name() == name);
         let runs = container["State"]["Running"] == true;

@@ -127,7 +127,7 @@ pub(super) async fn resume(
 /// container carries, if the old one is still there.
 async fn interrupted_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, CliError> {
     for summary in engine.containers_labelled(labels::UPDATE).await? {
-        let Some(plan) = record_of(&summary["Labels"]) else { continue };
+        let Some(plan) = Plan::recorded_in(&summary["Labels"]) else { continue };
         if plan.app != app {
             continue;
         }
@@ -145,10 +145,6 @@ async fn unfinished_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, Cli
         Some(_) => Ok(None),
         None => interrupted_plan(engine, app).await,
     }
-}
-
-pub(super) fn record_of(labels_of: &Value) -> Option<Plan> {
-    serde_json::from_str(labels_of[labels::RECORD].as_str()?).ok()
 }
 
 pub(super) async fn rollback(
@@ -171,7 +167,7 @@ pub(super) async fn rollback(
     let Some(container) = engine.container(&app).await? else {
         return Err(CliError::NoSuchContainer(app));
     };
-    let Some(record) = record_of(&container["Config"]["Labels"]) else {
+    let Some(record) = Plan::recorded_in(&container["Config"]["Labels"]) else {
         return Err(CliError::NothingToRollBack {
             app,
             why: "it has not been updated by Changeover, so no version before is known".into(),

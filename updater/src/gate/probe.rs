@@ -16,6 +16,10 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// A connection that is still open after so long is kept. The engine's proxy closes
+/// one to a port that nobody listens on within a few milliseconds.
+const KEPT: Duration = Duration::from_millis(100);
+
 /// What an address answers to an HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
@@ -38,11 +42,29 @@ pub enum Heard {
 
 /// Asks for `path`, past our own redirect.
 pub async fn ask(address: SocketAddr, path: &str) -> Heard {
+    ask_within(ANSWER_LIMIT, address, path).await
+}
+
+/// Connects and only listens: whether the connection is kept, past our own redirect.
+pub async fn knock(address: SocketAddr) -> Heard {
     let stream = match connect_as_probe(address, CONNECT_LIMIT).await {
         Ok(stream) => stream,
         Err(error) => return Heard::Nothing(error.to_string()),
     };
-    match tokio::time::timeout(ANSWER_LIMIT, exchange(stream, path)).await {
+    match tokio::time::timeout(KEPT, stream.peek(&mut [0])).await {
+        Err(_) => Heard::Silence,
+        Ok(Ok(1..)) => Heard::Other,
+        Ok(_) => Heard::Closed,
+    }
+}
+
+/// As [`ask`], with another limit than usual for the answer.
+pub async fn ask_within(limit: Duration, address: SocketAddr, path: &str) -> Heard {
+    let stream = match connect_as_probe(address, CONNECT_LIMIT).await {
+        Ok(stream) => stream,
+        Err(error) => return Heard::Nothing(error.to_string()),
+    };
+    match tokio::time::timeout(limit, exchange(stream, path)).await {
         Ok(heard) => heard,
         Err(_) => Heard::Silence,
     }

@@ -39,7 +39,7 @@ pub(super) async fn find(
         ours.push((name, text(&helper, "/Id").to_owned()));
     }
 
-    let record = record_of(old);
+    let record = Plan::recorded_in(&old["Config"]["Labels"]);
     for suffix in ["next", "failed", "old"] {
         let name = format!("{app}.{suffix}");
         let Some(found) = inspect(engine, &name).await? else { continue };
@@ -84,15 +84,9 @@ pub(super) async fn name_is_owed(engine: &Engine, app: &str) -> Result<bool, Lau
 
 /// Whether the update that made this container has left its old one displaced.
 async fn owes(engine: &Engine, new: &Value) -> Result<bool, LaunchError> {
-    let Some(plan) = record_of(new) else { return Ok(false) };
+    let Some(plan) = Plan::recorded_in(&new["Config"]["Labels"]) else { return Ok(false) };
     let seen = observe(engine, &plan).await.map_err(LaunchError::engine)?;
     Ok(is_owed(&plan, &seen.facts))
-}
-
-/// The record of the update that made this container, if one of ours did.
-pub(super) fn record_of(container: &Value) -> Option<Plan> {
-    let record = container["Config"]["Labels"][labels::RECORD].as_str()?;
-    serde_json::from_str(record).ok()
 }
 
 async fn inspect(engine: &Engine, name: &str) -> Result<Option<Value>, LaunchError> {

@@ -178,7 +178,7 @@ fn member(
             },
             running: runs(old),
             policy: own_policy(old),
-            started_at: text(old, "/State/StartedAt").to_owned(),
+            started_at: started_at(old),
             stop_seconds: old["Config"]["StopTimeout"].as_u64().unwrap_or(STOP_SECONDS),
         },
         image,
@@ -197,6 +197,17 @@ fn own_policy(container: &Value) -> Value {
     match policy["Name"].as_str() {
         None | Some("") => json!({ "Name": "no", "MaximumRetryCount": 0 }),
         Some(_) => policy.clone(),
+    }
+}
+
+/// When it was started, unless the engine starts it again and again: then the time
+/// tells nothing.
+fn started_at(container: &Value) -> String {
+    let restarts = container["State"]["Restarting"] == true
+        || container["RestartCount"].as_u64().is_some_and(|count| count > 0);
+    match restarts {
+        true => String::new(),
+        false => text(container, "/State/StartedAt").to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! page can be put in its place.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -12,6 +13,10 @@ use crate::gate::probe::{self, Heard};
 use crate::gate::{addresses, on_host_network};
 use crate::handover::{Redirect, port_is_free};
 use crate::plan::{ExpectedStatus, HandoverMode, HandoverPlan, HostAddress, Probe, Published};
+
+/// How long the old version is listened to before it counts as one that speaks
+/// something else than HTTP.
+const LISTEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where visitors reach the app over TCP: its published ports with the host ports
 /// in use now, or the page ports of an app on the host network.
@@ -82,7 +87,9 @@ pub(super) async fn choose_probe(
     }
     for port in &ports {
         for ip in addresses(old) {
-            let expect = match probe::ask(SocketAddr::new(ip, *port), "/").await {
+            let expect = match probe::ask_within(LISTEN_LIMIT, SocketAddr::new(ip, *port), "/")
+                .await
+            {
                 Heard::Http { status, .. } if status < 500 => ExpectedStatus::Below500,
                 Heard::Http { .. } => ExpectedStatus::Any,
                 Heard::Other | Heard::Silence | Heard::Closed => return Probe::Tcp { port: *port },
@@ -98,12 +105,11 @@ pub(super) async fn choose_probe(
     }
 }
 
-/// Finds out through which ports the old version answers, all at the same time: one
-/// that keeps silent is waited for.
-async fn listen_in(published: &mut [Published]) {
+/// Finds out through which ports the old version answers, all at the same time.
+pub(crate) async fn listen_in(published: &mut [Published]) {
     let visits = published.iter().map(|port| {
         let visits = port.host.as_seen_locally().into_iter();
-        join_all(visits.map(|ip| probe::ask(SocketAddr::new(ip, port.port), "/")))
+        join_all(visits.map(|ip| probe::knock(SocketAddr::new(ip, port.port))))
     });
     let heard = join_all(visits).await;
     for (port, heard) in published.iter_mut().zip(heard) {

@@ -68,7 +68,8 @@ impl View<'_> {
     /// Whether the old container runs, but not since before the update: somebody, and
     /// most likely we on the way back, has started it again.
     pub(super) fn old_was_restarted(&self) -> bool {
-        let restarted = |old: &Container| old.started_at != self.plan.old.started_at;
+        let known = &self.plan.old.started_at;
+        let restarted = |old: &Container| !known.is_empty() && old.started_at != *known;
         self.runs() && self.old.is_some_and(restarted)
     }
 

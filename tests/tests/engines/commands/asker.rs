@@ -3,7 +3,7 @@
 use changeover_tests::fake;
 use changeover_tests::lab::EngineKind;
 use changeover_tests::world::{Running, program};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{case, refused, world_with_web};
 use crate::Case;
@@ -50,6 +50,12 @@ fn from_inside_a_container(kind: EngineKind) {
         let (status, answer) = world.lab.api("DELETE", "/containers/asker", None);
         assert_eq!(status, 204, "{answer}");
         world.assert_settled(version, false);
+        // From in there the published port cannot be reached. The helper can, and knew
+        // that it had to visit it.
+        let web = world.inspect("web").expect("the app");
+        let record = web["Config"]["Labels"]["io.changeover.record"].as_str().expect("a record");
+        let record: Value = serde_json::from_str(record).expect("JSON");
+        assert_eq!(record["handover"]["published"][0]["answers"], true, "{record}");
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) fn cases() -> Vec<Case> {
         case!(an_app_that_speaks_no_http_and_never_listens_is_rolled_back),
         case!(an_app_that_has_errors_before_may_have_them_after),
         case!(a_published_port_without_anybody_behind_it_holds_nothing_up),
+        case!(an_app_that_crashes_again_and_again_is_healed_by_an_update),
+        case!(an_app_that_no_longer_speaks_http_is_rolled_back),
         case!(a_stopped_app_is_updated_and_left_stopped),
     ]
 }
@@ -217,6 +219,29 @@ fn a_published_port_without_anybody_behind_it_holds_nothing_up(kind: EngineKind)
     update(&world, 2, &["--health-timeout", "10s"]).expect(0);
     assert_order(&world, load, Story::Update);
     world.assert_settled("2", false);
+}
+
+fn an_app_that_crashes_again_and_again_is_healed_by_an_update(kind: EngineKind) {
+    let world = World::start(kind);
+    image(&world, 1, &[("EXIT_MS", "0")]);
+    image(&world, 2, &[]);
+    world.run("web", &web("app:1"));
+    world.wait("a few restarts", || {
+        world.inspect("web").is_some_and(|web| web["RestartCount"].as_u64() > Some(1))
+    });
+    update(&world, 2, &["--stable", "0s"]).expect(0);
+    world.assert_settled("2", false);
+}
+
+fn an_app_that_no_longer_speaks_http_is_rolled_back(kind: EngineKind) {
+    let world = World::start(kind);
+    image(&world, 1, &[]);
+    image(&world, 2, &[("SPEAKS", "lines")]);
+    world.run_web("app:1");
+    let done = update(&world, 2, &["--health-timeout", "1s"]).expect(20);
+    let condemned = done.event("condemned").expect("a reason").to_string();
+    assert!(condemned.contains("no answer over HTTP"), "{condemned}");
+    world.assert_settled("1", true);
 }
 
 fn a_stopped_app_is_updated_and_left_stopped(kind: EngineKind) {

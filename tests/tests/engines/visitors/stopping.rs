@@ -47,7 +47,11 @@ fn an_app_that_ignores_its_stop_signal_gets_its_time_and_is_replaced(kind: Engin
     let load = a_few_visitors(vec![from_host(&world, Ipv4Addr::LOCALHOST, 8080)]);
     let_some_more_come(&world, &load);
     let done = update(&world, 2, &[]).expect(0);
-    let stop = done.events.iter().find(|e| e["key"] == "stop-old").expect("it was stopped");
+    let stop = done
+        .events
+        .iter()
+        .find(|e| e["event"] == "step" && e["key"] == "stop-old")
+        .expect("it was stopped");
     assert!(stop["milliseconds"].as_u64() >= Some(2000), "its own stop time: {stop}");
     assert_story(&world, load, Story::Update);
     world.assert_settled("2", false);
