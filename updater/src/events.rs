@@ -82,6 +82,11 @@ pub enum Event {
         /// The last lines that it wrote.
         log: Vec<String>,
     },
+    /// Something that a person should look at.
+    Warning {
+        /// What.
+        text: String,
+    },
     /// Something failed and is tried again.
     Retrying {
         /// What.
@@ -129,6 +134,7 @@ impl fmt::Display for Event {
                 write!(f, "the new version is given up: {reason}")?;
                 log.iter().try_for_each(|line| write!(f, "\n  | {line}"))
             }
+            Event::Warning { text } => write!(f, "warning: {text}"),
             Event::Retrying { what, why } => write!(f, "{what} failed, trying again: {why}"),
             Event::Finished { outcome, reason, seconds } => {
                 write!(f, "{outcome} after {seconds:.1} s")?;

@@ -15,7 +15,8 @@ use crate::swap::{Next, Outcome, next};
 
 /// How often the engine may have to start a helper before it is no helper at all.
 const FALSE_STARTS: i64 = 4;
-/// How long the engine may be out of reach before we stop following.
+/// How often the engine may be out of reach, a tenth of a second apart, before we
+/// stop following.
 const PATIENCE: u32 = 600;
 
 /// How following ended.
@@ -55,6 +56,10 @@ pub async fn follow(
                 }
                 seen = line_number;
                 let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
+                if let Event::Started { .. } = &event {
+                    // What an earlier run said is over: it was resumed.
+                    last_outcome = None;
+                }
                 if let Event::Finished { outcome, reason, .. } = &event {
                     last_outcome = outcome_of(outcome, reason.clone().unwrap_or_default());
                 }
@@ -126,7 +131,7 @@ pub async fn judge(engine: &Engine, plan: &Plan) -> Result<Followed, EngineError
     let mut seen = observe(engine, plan).await?;
     // Nobody waits for the old version any more: it runs, or it doesn't.
     seen.facts.members.iter_mut().for_each(|member| member.old_answers = true);
-    let committed = seen.old.first().is_some_and(Option::is_none);
+    let committed = seen.old.iter().all(Option::is_none);
     let lead_new = seen.facts.members.first().and_then(|member| member.new.as_ref());
     // What the gate saw is lost with the helper, but a commit proves it.
     let named = lead_new.is_some_and(|new| new.name == plan.app);

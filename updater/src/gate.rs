@@ -30,6 +30,8 @@ pub struct Gate {
     member: Member,
     published: Vec<Published>,
     answers_since: Option<Instant>,
+    /// When it last answered well: one that has may be away for a while again.
+    answered: Option<Instant>,
     health: HealthCommand,
     /// What was wrong at the last look, for the verdict's words.
     problem: String,
@@ -51,6 +53,7 @@ impl Gate {
             member,
             published,
             answers_since: None,
+            answered: None,
             health: HealthCommand::default(),
             problem: "it has not been asked yet".to_owned(),
         }
@@ -73,6 +76,7 @@ impl Gate {
             Ok(()) => {
                 let first = self.answers_since.is_none();
                 let since = *self.answers_since.get_or_insert_with(Instant::now);
+                self.answered = Some(Instant::now());
                 if on_host_network(new) && health_command(new).is_some() {
                     if first {
                         // The page has to be out of the way first.
@@ -115,9 +119,13 @@ impl Gate {
 
     fn judge_time(&self, new: &Value) -> Verdict {
         let limit = Duration::from_secs(self.limits.timeout_seconds);
-        match age(new) > limit {
+        let (waited, what) = match self.answered {
+            None => (age(new), "was not ready within"),
+            Some(answered) => (answered.elapsed(), "was ready, but then not for"),
+        };
+        match waited > limit {
             true => Verdict::Failed(format!(
-                "the new version was not ready within {} s: {}",
+                "the new version {what} {} s: {}",
                 limit.as_secs(),
                 self.problem
             )),
@@ -133,7 +141,7 @@ impl Gate {
             self.ask_health(engine, new).await?;
         }
         for published in self.published.iter().filter(|published| published.answers) {
-            for ip in published.host.as_seen_locally() {
+            for ip in published.visited() {
                 let at = SocketAddr::new(ip, published.port);
                 self.visit(published, at)
                     .await
@@ -183,7 +191,9 @@ impl Gate {
             };
         }
         let id = new["Id"].as_str().unwrap_or_default();
-        let code = engine.exec(id, &command, health_limit(new)).await;
+        let limit = Duration::from_secs(self.limits.timeout_seconds);
+        let left = limit.saturating_sub(age(new)).max(Duration::from_secs(1));
+        let code = engine.exec(id, &command, health_limit(new).min(left)).await;
         self.health.runs += 1;
         self.health.last = Some(Instant::now());
         self.health.passed = matches!(code, Ok(0));
@@ -229,6 +239,7 @@ fn judge(heard: &Heard, probe: &Probe) -> Result<(), String> {
     };
     match heard {
         Heard::Nothing(what) => Err(what.clone()),
+        Heard::Refused => Err("nobody listens there".to_owned()),
         Heard::Http { page: true, .. } => Err("our own page answers".to_owned()),
         Heard::Http { status, .. } if expect.accepts(*status) => Ok(()),
         Heard::Http { status, .. } => Err(format!("it answers with status {status}")),
@@ -249,7 +260,7 @@ pub async fn old_answers(member: &Member, old: &Value) -> bool {
     let addresses = addresses(old);
     for ip in &addresses {
         let heard = hear(&member.probe, SocketAddr::new(*ip, *port)).await;
-        if !matches!(heard, Heard::Nothing(_) | Heard::Http { page: true, .. }) {
+        if !matches!(heard, Heard::Nothing(_) | Heard::Refused | Heard::Http { page: true, .. }) {
             return true;
         }
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use error::LaunchError;
 pub(crate) use helper::PAGE_FOLDER;
-pub use helper::{HelperOptions, is_finished};
+pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
 pub(crate) use reach::listen_in;
 

@@ -66,8 +66,8 @@
 //! [`gate`] asks new itself, by its own address, then runs its HEALTHCHECK command
 //! (the engine would wait for an interval first), then visits the published ports.
 //! Its time limit counts from the container's start, so a restarted helper grants no
-//! fresh one. On the host's network the HEALTHCHECK is left out, as our own page
-//! would answer it.
+//! fresh one. On the host's network the HEALTHCHECK waits until the page is gone,
+//! which would answer it.
 //!
 //! # Page
 //!
@@ -85,8 +85,9 @@
 //!
 //! A plan has members, in the order of their start, and the table is walked phase by
 //! phase, in each phase member by member. One container is the set of size one. The
-//! first member leads: its verdict and its commit are the set's. The launch makes
-//! plans of one member so far, and refuses containers that others depend on.
+//! first member leads: its verdict and its commit are the set's. The launch brings
+//! along whoever lives in the app's namespaces, is linked to it or takes its volumes,
+//! recreated on its own image and tied to the new ids.
 //!
 //! # Where things are
 //!

@@ -173,6 +173,19 @@ pub struct Published {
     /// Whether the old version answered here when the update was asked for. The
     /// new one must answer wherever the old one did, and need not elsewhere.
     pub answers: bool,
+    /// The only address on this host on which it answered, if not on all that a
+    /// visitor here has: an engine without its proxy publishes no IPv6, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<IpAddr>,
+}
+
+impl Published {
+    /// Where a visitor on this very host reaches the app.
+    pub fn visited(&self) -> Vec<IpAddr> {
+        let mut addresses = self.host.as_seen_locally();
+        addresses.retain(|ip| self.only.is_none_or(|only| only == *ip));
+        addresses
+    }
 }
 
 /// The host side of a published port.
@@ -269,7 +282,7 @@ pub enum Probe {
         /// Port inside the container.
         port: u16,
     },
-    /// A TCP connection that is accepted and kept.
+    /// A TCP connection that is accepted and, through a published port, kept.
     Tcp {
         /// Port inside the container.
         port: u16,

@@ -328,3 +328,14 @@ fn always() -> Value {
 fn no() -> Value {
     json!({ "Name": "no", "MaximumRetryCount": 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serving_comes_right_before_the_gap() {
+        assert_eq!(STEPS[SERVE].key, "serve-old");
+        assert_eq!(STEPS[SERVE + 1].key, "stop-old");
+    }
+}

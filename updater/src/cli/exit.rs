@@ -136,6 +136,7 @@ impl CliError {
             CliError::HelperGone(_) | CliError::HelperStopped(_) | CliError::OutOfSight { .. } => {
                 30
             }
+            CliError::Launch(LaunchError::OutOfSight { .. }) => 30,
             CliError::Helper(HelperError::NoPlan { .. }) => 30,
             // The engine starts the helper again, with a fresh mount of the socket.
             CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,

@@ -4,12 +4,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::Output;
+use super::update::name_of;
 use super::{CliError, Exit};
 use crate::engine::Engine;
 use crate::events::Event;
 use crate::follow::{Followed, judge};
 use crate::helper::read_plan;
-use crate::launch::is_finished;
+use crate::launch::{NEEDS_A_PERSON, is_finished};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
 use crate::swap::{Outcome, is_owed};
@@ -54,8 +55,9 @@ pub(super) async fn status(
     // A version that serves still tells how it came in; what was tried since is news.
     let mut seen = std::collections::BTreeSet::new();
     found.retain(|status| seen.insert(status.app.clone()));
-    if let Some(name) = name {
-        found.retain(|status| status.app == name);
+    if let Some(given) = name {
+        let name = &name_of(engine, given).await?;
+        found.retain(|status| status.app == *name);
         if found.is_empty() && engine.container(name).await?.is_none() {
             return Err(CliError::NoSuchContainer(name.to_owned()));
         }
@@ -145,7 +147,13 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
     for helper in ours(engine, &format!("{}=helper", labels::ROLE)).await? {
         let state = helper["State"]["Status"].as_str().unwrap_or_default();
         // One that was killed on the way is needed by `resume`.
-        if state == "created" || (state == "exited" && is_finished(&helper)) {
+        // One that has called for a person, too, as long as the app isn't back.
+        let unsolved = helper["State"]["ExitCode"] == NEEDS_A_PERSON
+            && match read_plan(&helper) {
+                Ok(plan) => is_owed(&plan, &observe(engine, &plan).await?.facts),
+                Err(_) => false,
+            };
+        if state == "created" || (state == "exited" && is_finished(&helper) && !unsolved) {
             if is_finished(&helper) {
                 over.extend(read_plan(&helper).map(|plan| plan.update));
             }

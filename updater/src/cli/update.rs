@@ -9,8 +9,8 @@ use crate::events::Event;
 use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::launch::{
-    HealthRequest, HelperOptions, Prepared, PullPolicy, Request, Surroundings, is_finished, launch,
-    prepare,
+    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Request, Surroundings,
+    is_finished, launch, prepare,
 };
 use crate::plan::{Image, Plan, helper_name, labels};
 use crate::swap::Outcome;
@@ -95,13 +95,13 @@ pub(super) async fn resume(
     args: Resume,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let app = args.name.trim_start_matches('/');
+    let app = &name_of(engine, &args.name).await?;
     let helper = engine.container(&helper_name(app)).await?;
     if let Some(helper) = helper {
         let plan = read_plan(&helper)?;
         let id = helper["Id"].as_str().unwrap_or_default();
         if helper["State"]["Running"] != true {
-            let unsolved = helper["State"]["ExitCode"] == 30;
+            let unsolved = helper["State"]["ExitCode"] == NEEDS_A_PERSON;
             if is_finished(&helper) && !unsolved {
                 return Err(CliError::NothingToResume(app.to_owned()));
             }
@@ -121,6 +121,20 @@ pub(super) async fn resume(
         surroundings: Surroundings::look(engine).await,
     };
     start(engine, prepared, &args.helper, output).await
+}
+
+/// The container's name, whether it was given by name or by id. A name that nobody
+/// has at the moment may be that of an interrupted update.
+pub(super) async fn name_of(engine: &Engine, given: &str) -> Result<String, CliError> {
+    /// Shorter than this, the start of an id is more likely somebody's name.
+    const SHORT_ID: usize = 12;
+    let given = given.trim_start_matches('/');
+    if given.len() < SHORT_ID {
+        return Ok(given.to_owned());
+    }
+    let found = engine.container(given).await?;
+    let name = found.as_ref().and_then(|found| found["Name"].as_str());
+    Ok(name.map_or(given, |name| name.trim_start_matches('/')).to_owned())
 }
 
 /// The plan of an update whose helper is gone, from the record that its new
@@ -152,15 +166,27 @@ pub(super) async fn rollback(
     args: Rollback,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let app = args.name.trim_start_matches('/').to_owned();
+    let app = name_of(engine, &args.name).await?;
     if let Some(plan) = unfinished_plan(engine, &app).await?
         && condemn(engine, &plan).await?
     {
         // The verdict stands; somebody has to carry it out.
         let resume = Resume { name: app, helper: args.helper };
         return match self::resume(engine, resume, output).await {
-            // It was asked for, so it is no failure. It may also be over by now.
-            Ok(Exit::RolledBack) | Err(CliError::NothingToResume(_)) => Ok(Exit::Done),
+            // It was asked for, so it is no failure.
+            Ok(Exit::RolledBack) => Ok(Exit::Done),
+            // It came too late, or is over by now. Which of them, the engine knows.
+            Ok(Exit::Done) | Err(CliError::NothingToResume(_)) => {
+                match judge(engine, &plan).await {
+                    Ok(Followed::Ended(Outcome::RolledBack | Outcome::Refused { .. })) => {
+                        Ok(Exit::Done)
+                    }
+                    _ => Err(CliError::NothingToRollBack {
+                        app: plan.app.clone(),
+                        why: "the update had just ended; ask again to go back behind it".into(),
+                    }),
+                }
+            }
             other => other,
         };
     }
@@ -176,7 +202,9 @@ pub(super) async fn rollback(
     let Some(member) = record.members.iter().find(|member| member.name == app) else {
         return Err(CliError::NothingToRollBack { app, why: "its record is of another".into() });
     };
-    let image = image_before(engine, &member.old.image).await?;
+    let Some(image) = image_before(engine, &member.old.image).await? else {
+        return Err(CliError::NothingToRollBack { app, why: "its image is gone".into() });
+    };
     let mut request = request(&app, &image, &args.how)?;
     if request.pull == PullPolicy::Always {
         request.pull = PullPolicy::Missing;
@@ -186,15 +214,15 @@ pub(super) async fn rollback(
 
 /// The reference that leads to the image of before: the user's own as long as it
 /// still means the same image, then the image's id, then its digest in the registry.
-async fn image_before(engine: &Engine, image: &Image) -> Result<String, CliError> {
+async fn image_before(engine: &Engine, image: &Image) -> Result<Option<String>, CliError> {
     let is_same = |found: &Value| found["Id"].as_str() == Some(image.id.as_str());
     if engine.image(&image.reference).await?.as_ref().is_some_and(is_same) {
-        return Ok(image.reference.clone());
+        return Ok(Some(image.reference.clone()));
     }
     if engine.image(&image.id).await?.is_some() {
-        return Ok(image.id.clone());
+        return Ok(Some(image.id.clone()));
     }
-    Ok(image.digest.clone().unwrap_or_else(|| image.reference.clone()))
+    Ok(image.digest.clone())
 }
 
 /// Renames the new container of an update under way, which condemns it; waits for

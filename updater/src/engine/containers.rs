@@ -108,7 +108,7 @@ impl Engine {
         endpoint: &Value,
     ) -> Result<(), EngineError> {
         let body = json!({ "Container": container, "EndpointConfig": endpoint });
-        let request = Request::post(format!("/networks/{network}/connect")).body(&body);
+        let request = Request::post(format!("/networks/{}/connect", segment(network))).body(&body);
         self.call(request).await.map(drop)
     }
 

@@ -94,8 +94,8 @@ impl Engine {
         }
     }
 
-    /// What a container writes to standard output, line by line, from `since`
-    /// (seconds of the Unix time) until it ends, if `follow`.
+    /// What a container writes to standard output, line by line, until
+    /// it ends, if `follow`.
     pub fn output(
         &self,
         id: &str,

@@ -1,5 +1,6 @@
 //! One question to one address, and what was heard.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub enum Heard {
     Silence,
     /// The connection was accepted and closed, without a word.
     Closed,
+    /// The address is there, and nobody listens.
+    Refused,
     /// There is nobody, and why.
     Nothing(String),
 }
@@ -49,6 +52,7 @@ pub async fn ask(address: SocketAddr, path: &str) -> Heard {
 pub async fn knock(address: SocketAddr) -> Heard {
     let stream = match connect_as_probe(address, CONNECT_LIMIT).await {
         Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Heard::Refused,
         Err(error) => return Heard::Nothing(error.to_string()),
     };
     match tokio::time::timeout(KEPT, stream.peek(&mut [0])).await {
@@ -62,6 +66,7 @@ pub async fn knock(address: SocketAddr) -> Heard {
 pub async fn ask_within(limit: Duration, address: SocketAddr, path: &str) -> Heard {
     let stream = match connect_as_probe(address, CONNECT_LIMIT).await {
         Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Heard::Refused,
         Err(error) => return Heard::Nothing(error.to_string()),
     };
     match tokio::time::timeout(limit, exchange(stream, path)).await {

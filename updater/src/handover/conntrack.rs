@@ -180,8 +180,16 @@ mod tests {
 
     #[test]
     fn only_open_connections_to_the_app_itself_count() {
-        let at =
-            |host| [Published { host, port: 8080, container_port: 80, member: 0, answers: true }];
+        let at = |host| {
+            [Published {
+                host,
+                port: 8080,
+                container_port: 80,
+                member: 0,
+                answers: true,
+                only: None,
+            }]
+        };
         let everywhere = at(HostAddress::Any);
         let here = at(HostAddress::One(Ipv4Addr::LOCALHOST.into()));
         let counts = |bytes: Vec<u8>, published: &[Published]| {

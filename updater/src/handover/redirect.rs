@@ -325,7 +325,14 @@ fn try_out(ownership: Ownership, table: &str) -> Result<(), Refusal> {
         HostAddress::One(Ipv4Addr::LOCALHOST.into()),
         HostAddress::One(Ipv6Addr::LOCALHOST.into()),
     ]
-    .map(|host| Published { host, port: 1, container_port: 1, member: 0, answers: false })
+    .map(|host| Published {
+        host,
+        port: 1,
+        container_port: 1,
+        member: 0,
+        answers: false,
+        only: None,
+    })
     .into();
     let sets = sets_for(&published);
 

@@ -127,6 +127,17 @@ pub enum LaunchError {
         /// The way out.
         hint: String,
     },
+    /// Nobody knows whether the helper runs.
+    #[error(
+        "the engine was lost while the helper for `{app}` was started; it may be at work\nhint: `changeover status {app}` shows it once the engine answers"
+    )]
+    OutOfSight {
+        /// The app.
+        app: String,
+        /// What went wrong.
+        #[source]
+        source: EngineError,
+    },
     /// The helper can't be made.
     #[error("cannot start the helper for `{app}`, which keeps running as it is: {why}")]
     Helper {

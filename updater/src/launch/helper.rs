@@ -37,6 +37,9 @@ pub struct HelperOptions {
     pub auto_remove: bool,
 }
 
+/// The exit code of a helper that could bring up neither version.
+pub const NEEDS_A_PERSON: i64 = 30;
+
 /// Whether a helper that doesn't run has come to an end. It says so by giving up
 /// its restart policy; one that was killed keeps it.
 pub fn is_finished(helper: &Value) -> bool {
@@ -104,7 +107,12 @@ pub(super) async fn start(
         return Err(LaunchError::ChangedMeanwhile { app });
     }
     let Err(error) = start_created(engine, &id).await else { return Ok((plan, id)) };
-    engine.remove(&id).await.map_err(LaunchError::engine)?;
+    // It may run all the same, now or when the engine is back.
+    let out_of_sight = |source| LaunchError::OutOfSight { app: app.clone(), source };
+    if !error.is_refusal() {
+        return Err(out_of_sight(error));
+    }
+    engine.remove(&id).await.map_err(out_of_sight)?;
     let again = |error| {
         failed(
             "it cannot be started\nhint: the engine's log says more (journalctl -u docker)",

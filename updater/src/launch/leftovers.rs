@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::helper::is_finished;
+use super::helper::{NEEDS_A_PERSON, is_finished};
 use super::{LaunchError, text};
 use crate::engine::Engine;
+use crate::helper::read_plan;
 use crate::plan::{Plan, helper_name, labels};
 use crate::swap::is_owed;
 use crate::swap::observe::observe;
@@ -35,6 +36,15 @@ pub(super) async fn find(
         ended = is_finished(&helper);
         if status != "created" && !ended {
             return Err(interrupted());
+        }
+        // One that has called for a person may still owe the old version its place.
+        if helper["State"]["ExitCode"] == NEEDS_A_PERSON
+            && let Ok(plan) = read_plan(&helper)
+        {
+            let seen = observe(engine, &plan).await.map_err(LaunchError::engine)?;
+            if is_owed(&plan, &seen.facts) {
+                return Err(interrupted());
+            }
         }
         ours.push((name, text(&helper, "/Id").to_owned()));
     }

@@ -1,6 +1,6 @@
 //! The plan: from what was found and what is asked for, to what will be done.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ pub(super) async fn plan(
         asked_at: Timestamp::now().to_string(),
         handover: reach::choose_handover(&found, request, published)?,
         gate: GatePlan {
-            timeout_seconds: request.health_timeout.as_secs(),
-            stable_seconds: request.stable.as_secs(),
+            timeout_seconds: whole_seconds(request.health_timeout),
+            stable_seconds: whole_seconds(request.stable),
         },
         page: PageSettings {
             title: request
@@ -203,12 +203,21 @@ fn own_policy(container: &Value) -> Value {
 /// When it was started, unless the engine starts it again and again: then the time
 /// tells nothing.
 fn started_at(container: &Value) -> String {
+    let since = text(container, "/State/StartedAt").parse::<Timestamp>().ok();
+    let just_now = since.is_some_and(|since| {
+        Timestamp::now().duration_since(since) < jiff::SignedDuration::from_secs(60)
+    });
     let restarts = container["State"]["Restarting"] == true
-        || container["RestartCount"].as_u64().is_some_and(|count| count > 0);
+        || just_now && container["RestartCount"].as_u64().is_some_and(|count| count > 0);
     match restarts {
         true => String::new(),
         false => text(container, "/State/StartedAt").to_owned(),
     }
+}
+
+/// Rounded up: half a second is not none.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 fn runs(container: &Value) -> bool {

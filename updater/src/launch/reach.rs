@@ -28,6 +28,7 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
             container_port: *port,
             member,
             answers: false,
+            only: None,
         };
         return page_ports.iter().map(port).collect();
     }
@@ -62,6 +63,7 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
                     container_port: port,
                     member,
                     answers: false,
+                    only: None,
                 });
             }
         }
@@ -85,6 +87,7 @@ pub(super) async fn choose_probe(
             return Probe::Http { port, path, expect: asked.expect() };
         }
     }
+    let mut refused = !ports.is_empty() && !addresses(old).is_empty();
     for port in &ports {
         for ip in addresses(old) {
             let expect = match probe::ask_within(LISTEN_LIMIT, SocketAddr::new(ip, *port), "/")
@@ -93,12 +96,21 @@ pub(super) async fn choose_probe(
                 Heard::Http { status, .. } if status < 500 => ExpectedStatus::Below500,
                 Heard::Http { .. } => ExpectedStatus::Any,
                 Heard::Other | Heard::Silence | Heard::Closed => return Probe::Tcp { port: *port },
-                Heard::Nothing(_) => continue,
+                Heard::Refused => continue,
+                Heard::Nothing(_) => {
+                    refused = false;
+                    continue;
+                }
             };
             return Probe::Http { port: *port, path: "/".to_owned(), expect };
         }
     }
-    // Nothing heard: the old version is broken, or can't be reached from here.
+    // One that is up and listens nowhere has nothing to be asked. Otherwise it is
+    // broken, or can't be reached from here.
+    let crashes = old["RestartCount"].as_u64().is_some_and(|count| count > 0);
+    if refused && !crashes {
+        return Probe::Running;
+    }
     match published.first() {
         Some(first) => Probe::Auto { port: first.container_port },
         None => Probe::Running,
@@ -113,8 +125,16 @@ pub(crate) async fn listen_in(published: &mut [Published]) {
     });
     let heard = join_all(visits).await;
     for (port, heard) in published.iter_mut().zip(heard) {
-        port.answers =
-            heard.iter().all(|heard| !matches!(heard, Heard::Nothing(_) | Heard::Closed));
+        let addresses = port.host.as_seen_locally();
+        let answering: Vec<_> = addresses
+            .iter()
+            .zip(heard)
+            .filter(|(_, heard)| matches!(heard, Heard::Silence | Heard::Other))
+            .map(|(ip, _)| *ip)
+            .collect();
+        port.answers = !answering.is_empty();
+        port.only =
+            (answering.len() < addresses.len()).then(|| answering.first().copied()).flatten();
     }
 }
 

@@ -67,7 +67,9 @@ fn committed(plan: &Plan, facts: &Facts, lead: &View, views: &[View]) -> Next {
             "the old and the new container of `{app}` are both gone\nhint: create it anew; its volumes are untouched"
         ));
     };
-    let reason = match new.name == lead.plan.failed_name() {
+    // A verdict that came after the commit had been decided comes too late.
+    let given_up = new.name == lead.plan.failed_name() && !lead.is_accepted();
+    let reason = match given_up {
         true => Some("it had been given up".to_owned()),
         // What has proved itself may do as it likes, unless we are refused.
         false if views.iter().all(View::is_accepted) => facts.refusal.clone(),

@@ -16,8 +16,8 @@
 //! 5. The helper alone, with nothing else going wrong, ends within
 //!    [`ENOUGH`] calls, and then exactly one version has the app's name, its own
 //!    restart policy, and runs if the app ran before.
-//! 6. Once old has been stopped, what is on its way back never turns round, not even if somebody takes away
-//!    the container that carried the verdict.
+//! 6. Once old has been stopped, what is on its way back never turns round, not even
+//!    if somebody takes away the container that carried the verdict.
 //! 7. A person is called only where one has removed the old container in the
 //!    middle and the new one is no good.
 //! 8. The page is shown whenever no version runs, and never while an untouched

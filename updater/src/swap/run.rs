@@ -25,6 +25,8 @@ const PATIENCE: u32 = 40;
 /// How long a container may take to answer those who came before the page did,
 /// ahead of its stop signal. The app is away for that long in the worst case.
 const SETTLE_LIMIT: Duration = Duration::from_millis(100);
+/// A call that the engine has left without an answer so often hangs.
+const SILENCES: u32 = 2;
 /// So often may the same call succeed without the facts telling of it.
 const REPETITIONS: u32 = 5;
 /// For how long the engine may be away before the socket itself is suspected:
@@ -151,7 +153,12 @@ impl<'a> Runner<'a> {
                     self.progress.finish(&outcome);
                     return Ok(outcome);
                 }
-                Next::Condemn { id, to, reason } => self.condemn(&id, &to, &reason).await,
+                Next::Condemn { id, to, reason } => {
+                    if let Some(outcome) = self.condemn(&id, &to, &reason).await {
+                        self.progress.finish(&outcome);
+                        return Ok(outcome);
+                    }
+                }
                 Next::Do { direction, step, member, call } => {
                     if let Some(outcome) =
                         self.perform(direction, step, member, call, &observed).await
@@ -196,15 +203,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    async fn condemn(&mut self, id: &str, to: &str, reason: &str) {
+    /// An outcome is returned where patience has run out.
+    async fn condemn(&mut self, id: &str, to: &str, reason: &str) -> Option<Outcome> {
+        const WHAT: &str = "condemn the new container";
         let log = self.engine.log_tail(id, 20).await.unwrap_or_default();
         match self.engine.rename(id, to).await {
             Ok(()) => {
                 warn!(reason, "the new version is given up");
                 self.progress.emit(Event::Condemned { reason: reason.to_owned(), log });
                 self.seen.refusal = None;
+                None
             }
-            Err(error) => self.failed("condemn the new container", &error).await,
+            Err(error) => {
+                self.failed(WHAT, &error).await;
+                let barred = error.is_refusal() && self.seen.failures.1 >= PATIENCE;
+                barred.then(|| self.out_of_patience(WHAT, &error))
+            }
         }
     }
 
@@ -222,6 +236,7 @@ impl<'a> Runner<'a> {
             self.seen.doing = Some((doing, Instant::now()));
             self.progress.emit(doing.begun(self.plan));
         }
+        let looks = matches!(call, Call::WatchNew | Call::WatchOld);
         let done = match &call {
             Call::WatchNew => Ok(self.watch_new(member, observed).await),
             Call::WatchOld => Ok(self.watch_old(member, observed).await),
@@ -229,7 +244,7 @@ impl<'a> Runner<'a> {
         };
         match done {
             Ok(false) => None,
-            Ok(true) if self.is_stuck(doing) => {
+            Ok(true) if !looks && self.is_stuck(doing) => {
                 let message = "the engine says that it is done, but it isn't".to_owned();
                 self.take_no(doing, &EngineError::Reply { status: 500, message }).await
             }
@@ -333,12 +348,13 @@ impl<'a> Runner<'a> {
     async fn take_no(&mut self, doing: Doing, error: &EngineError) -> Option<Outcome> {
         let name = doing.name();
         self.failed(name, error).await;
-        if !error.is_refusal() {
+        let tries = self.seen.failures.1;
+        let hangs = matches!(error, EngineError::Silent { .. }) && tries >= SILENCES;
+        if !error.is_refusal() && !hangs {
             // It may have happened, or the engine is away. Looking again tells.
             return None;
         }
-        let tries = self.seen.failures.1;
-        let settled = error.status().is_some_and(|s| (400..500).contains(&s) && s != 404);
+        let settled = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
         let past_the_gate = STEPS[doing.step].key == "remove-old";
         if doing.direction == Direction::Forward && !past_the_gate {
             if settled || tries >= SERVER_ERRORS {
@@ -346,19 +362,28 @@ impl<'a> Runner<'a> {
             }
             return None;
         }
-        if tries < PATIENCE {
+        if tries < PATIENCE && !hangs {
             return None;
         }
         if past_the_gate {
-            warn!(%error, "the old container stays; remove it by hand");
+            let text = format!(
+                "the old container `{}` cannot be removed ({error}); remove it by hand",
+                self.plan.members[doing.member].parked_name()
+            );
+            warn!(text);
+            self.progress.emit(Event::Warning { text });
             return Some(Outcome::Updated);
         }
-        Some(Outcome::NeedsAPerson {
+        Some(self.out_of_patience(name, error))
+    }
+
+    fn out_of_patience(&self, what: &str, error: &EngineError) -> Outcome {
+        Outcome::NeedsAPerson {
             reason: format!(
-                "cannot {name}: {error}\nhint: mend that, then run `changeover resume {}`",
+                "cannot {what}: {error}\nhint: mend that, then run `changeover resume {}`",
                 self.plan.app
             ),
-        })
+        }
     }
 
     /// Counts failures of the same thing in a row and waits longer each time.
