@@ -76,7 +76,6 @@ impl Gate {
             Ok(()) => {
                 let first = self.answers_since.is_none();
                 let since = *self.answers_since.get_or_insert_with(Instant::now);
-                self.answered = Some(Instant::now());
                 if on_host_network(new) && health_command(new).is_some() {
                     if first {
                         // The page has to be out of the way first.
@@ -91,6 +90,7 @@ impl Gate {
                         };
                     }
                 }
+                self.answered = Some(Instant::now());
                 match since.elapsed() >= Duration::from_secs(self.limits.stable_seconds) {
                     true => Verdict::Passed,
                     false => Verdict::Answers,

@@ -87,6 +87,12 @@ fn a_port_that_stays_taken_ends_with_a_call_for_a_person_and_resume(kind: Engine
     assert!(reason.contains("8080") && reason.contains("changeover resume web"), "{reason}");
     let status = bench.world.changeover(&["status", "web"]).expect(0);
     assert_eq!(status.events[0]["state"], "needs-a-person");
+    // Until then nobody takes away what `resume` needs.
+    let before = bench.world.containers();
+    bench.world.changeover(&["gc"]).expect(0);
+    let next = ["update", "web", "--image", "app:3", "--pull", "never"];
+    bench.world.changeover(&next).expect(21).says("changeover resume web");
+    assert_eq!(bench.world.containers(), before);
     drop(taken);
     let done = bench.world.spawn(&["resume", "web"]).finish_within(LIMIT);
     bench.settled(Way::ExitsAtOnce, done);
