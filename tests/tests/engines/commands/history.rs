@@ -40,7 +40,7 @@ fn back_after_the_commit(kind: EngineKind) {
     update(&world, "app:2").expect(0);
     let path = format!("/images/{}?force=true", first.as_str().expect("an id"));
     docker(&world, "DELETE", &path);
-    refused(&world, &["rollback", "web"], &["web", "cannot get"]);
+    refused(&world, &["rollback", "web"], &["web", "its image is gone"]);
 }
 
 fn a_failed_update_blocks_nothing(kind: EngineKind) {
