@@ -7,23 +7,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::netlink::{HEADER, NLM_F_REQUEST, aligned, write_message};
+use super::netlink::{HEADER, NLM_F_REQUEST, aligned, netfilter_socket, write_message};
 use crate::plan::{HostAddress, Published};
 
 /// How many connections to these ports are open and not on the page. Counts those
 /// that somebody on this host has to the same ports elsewhere as well, where a port
 /// was published on every address.
 pub(super) fn open_connections(published: &[Published], page_port: u16) -> Result<usize, Errno> {
-    let fd = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::NETFILTER),
-    )?;
+    let fd = netfilter_socket()?;
     let mut request = Vec::new();
     let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
     write_message(&mut request, kind, NLM_F_REQUEST | NLM_F_DUMP, 1, (0, 0), |_| {});

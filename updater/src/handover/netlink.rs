@@ -28,14 +28,19 @@ pub(super) struct Refusal<Part> {
     pub(super) errno: Errno,
 }
 
+/// A socket to the kernel's netfilter, for rules and for connection tracking alike.
+pub(super) fn netfilter_socket() -> Result<OwnedFd, Errno> {
+    socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::NETFILTER),
+    )
+}
+
 impl Socket {
     pub(super) fn open() -> Result<Socket, Errno> {
-        let fd = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            Some(netlink::NETFILTER),
-        )?;
+        let fd = netfilter_socket()?;
         // Room for a batch that captures every port there is, and for its
         // acknowledgements. Refused without CAP_NET_ADMIN, as will be any batch:
         // that is where it is reported.
