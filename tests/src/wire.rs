@@ -2,6 +2,8 @@
 //! counts the requests that change something, and breaks the connection of the
 //! nth before the engine has heard it, or after it has answered.
 //!
+//! It can also be a faulty engine, which forgets a field of whatever it is to create.
+//!
 //! At the cut the client is kept waiting until the case lets go of [`Held`], so
 //! that whatever else is to die at that very moment can be made to.
 
@@ -46,6 +48,7 @@ struct State {
     writes: Vec<String>,
     cut: Option<(usize, Cut)>,
     pause: Option<String>,
+    forgotten: Option<String>,
     held: Option<String>,
     closed: bool,
 }
@@ -92,6 +95,12 @@ impl Proxy {
     /// engine has answered, so that something can happen in this very moment.
     pub fn pause_after(&self, write: &str) {
         *self.shared.state() = State { pause: Some(write.to_owned()), ..State::default() };
+    }
+
+    /// Cuts nothing, but leaves this field (a JSON pointer) out of every create
+    /// request, as an engine would that doesn't know it.
+    pub fn forget(&self, field: &str) {
+        *self.shared.state() = State { forgotten: Some(field.to_owned()), ..State::default() };
     }
 
     /// Counts writes from zero again and cuts none.
@@ -143,7 +152,10 @@ impl Shared {
     }
 
     fn forward(&self, mut client: UnixStream) -> io::Result<()> {
-        let Some(request) = Request::read(&mut client)? else { return Ok(()) };
+        let Some(mut request) = Request::read(&mut client)? else { return Ok(()) };
+        if let Some(field) = self.state().forgotten.clone() {
+            request.forget(&field);
+        }
         if !request.is_write() {
             let mut engine = UnixStream::connect(&self.engine)?;
             engine.write_all(&request.bytes)?;
@@ -257,6 +269,26 @@ impl Request {
         matches!(self.method(), "POST" | "PUT" | "DELETE") && !harmless
     }
 
+    /// Leaves a field out of a create request.
+    fn forget(&mut self, field: &str) {
+        let body = serde_json::from_slice::<Value>(&self.bytes[self.body_at..]);
+        let creates = self.target().starts_with("containers/create");
+        let (Ok(mut body), true, Some((place, key))) = (body, creates, field.rsplit_once('/'))
+        else {
+            return;
+        };
+        if let Some(place) = body.pointer_mut(place).and_then(Value::as_object_mut) {
+            place.remove(key);
+        }
+        let body = body.to_string();
+        let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+        let kept: Vec<&str> =
+            self.head.trim_end().split("\r\n").filter(|line| !is_length(line)).collect();
+        self.head = format!("{}\r\ncontent-length: {}\r\n\r\n", kept.join("\r\n"), body.len());
+        self.body_at = self.head.len();
+        self.bytes = [self.head.as_bytes(), body.as_bytes()].concat();
+    }
+
     /// The same, but the engine hangs up after its answer, so its end is seen.
     fn closing(&self) -> Vec<u8> {
         let keeps = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
@@ -315,6 +347,17 @@ mod tests {
         let head = "POST /v1.51/containers/a/update HTTP/1.1\r\ncontent-length: 4\r\n\r\n";
         assert!(Request::of(format!("{head}{{}}").as_bytes()).is_none());
         assert!(request(&format!("{head}null")).is_write());
+    }
+
+    #[test]
+    fn a_field_is_left_out_of_a_create_request() {
+        let body = r#"{"HostConfig":{"Init":true,"ShmSize":1}}"#;
+        let head =
+            format!("POST /v1.51/containers/create HTTP/1.1\r\ncontent-length: {}", body.len());
+        let mut create = request(&format!("{head}\r\n\r\n{body}"));
+        create.forget("/HostConfig/ShmSize");
+        assert_eq!(&create.bytes[create.body_at..], br#"{"HostConfig":{"Init":true}}"#);
+        assert!(Request::of(&create.bytes).is_some_and(|whole| whole.body_at == create.body_at));
     }
 
     #[test]

@@ -35,6 +35,12 @@
 //! old exists there is a way back, once it is gone there is only forward. What can
 //! happen in between is walked through exhaustively by the model test.
 //!
+//! **New is compared with old before old is touched.** [`successor::differences`] reads
+//! the two inspect documents and explains each difference: by the images, by what is
+//! pinned on purpose, by the set. What it can't explain condemns new. It knows nothing
+//! of how the create request was made, so it finds our mistakes as well as the engine's.
+//! `check` shows the same comparison with what is predicted of new.
+//!
 //! **Who comes back after a power cut** is decided by restart policies. Old is armed
 //! (`always`) from before it is stopped until just before new starts, so a cut in
 //! between brings back a version that works even without us. From there old is `no`,

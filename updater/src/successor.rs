@@ -33,7 +33,7 @@ use crate::engine::ApiVersion;
 use crate::plan::{Connect, Expected};
 
 pub use compare::compare;
-pub use differences::{Because, Difference, differences};
+pub use differences::{Because, Difference, Moved, Pair, differences, predicted, unexplained};
 
 /// What the successor is made from.
 #[derive(Debug, Clone, Copy)]

@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 use facts::Verdict;
 
-/// One row of the table. It makes one engine call in either direction, so a
-/// crash is before it or after it, never inside.
+/// One row of the table. It changes something by one engine call at most, in either
+/// direction, so a crash is before it or after it, never inside.
 pub struct Step {
     /// The step in the operator's words.
     pub name: &'static str,
@@ -79,6 +79,19 @@ pub const STEPS: &[Step] = &[
         page: false,
         done: |v| v.new_started() || v.missing_network().is_none(),
         act: |v| Call::Connect { id: v.new_id(), network: v.missing_network().unwrap_or_default() },
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
+    // The last look before anything happens to old: what an engine has dropped or
+    // changed on its own is found here, and not by the users of the new version.
+    Step {
+        name: "compare the new container with the old one",
+        undo_name: "leave the failed container as it is",
+        key: "compare-new",
+        order: Order::AsStarted,
+        page: false,
+        done: |v| v.is_compared(),
+        act: |_| Call::Compare,
         undone: |_| true,
         undo: |_| Call::Nothing,
     },
@@ -213,7 +226,7 @@ pub const STEPS: &[Step] = &[
 ];
 
 /// Where in [`STEPS`] the old container serves: everything behind it is the gap.
-pub(crate) const SERVE: usize = 3;
+pub(crate) const SERVE: usize = 4;
 
 /// One engine call, or one look at whether somebody answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,6 +240,9 @@ pub enum Call {
         /// The network's name.
         network: String,
     },
+    /// Look whether the new container is the same as the old one, but for what the
+    /// update explains.
+    Compare,
     /// Change a restart policy.
     SetPolicy {
         /// The container.

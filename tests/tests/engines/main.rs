@@ -6,6 +6,7 @@ mod browser;
 mod commands;
 mod crashes;
 mod image;
+mod same;
 mod sets;
 mod visitors;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(browser::cases())
         .chain(image::cases())
         .chain(sets::cases())
+        .chain(same::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)

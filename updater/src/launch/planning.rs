@@ -12,7 +12,7 @@ use super::{HealthRequest, LaunchError, Prepared, Request, Surroundings, dependa
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
 use crate::plan::{GatePlan, Image, Member, Old, PageSettings, Plan, Probe, Published, SCHEMA};
-use crate::successor::{Inputs, Successor, differences, successor};
+use crate::successor::{Inputs, Pair, Successor, differences, predicted, successor};
 
 /// What the engine waits for between the stop signal and SIGKILL, if nobody said.
 const STOP_SECONDS: u64 = 10;
@@ -42,7 +42,13 @@ pub(super) async fn plan(
         true => reach::choose_probe(&request.health, &found.old, &mut published).await,
         false => Probe::Running,
     };
-    let differences = differences(&found.old, found.old_image.as_ref(), &new_image, &made.create);
+    let differences = differences(&Pair {
+        old: &found.old,
+        old_image: found.old_image.as_ref(),
+        new: &predicted(&made.create, &made.connect, &new_image),
+        new_image: &new_image,
+        moved: &[],
+    });
     let mut losses = made.losses.clone();
     let image = Image {
         reference: request.image.clone(),

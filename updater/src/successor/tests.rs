@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::{ApiVersion, Inputs, Successor, successor};
+use super::{ApiVersion, Difference, Inputs, Pair, Successor, differences, predicted, successor};
 
 /// What one engine said.
 struct Engine {
@@ -91,11 +91,34 @@ impl Case {
         self.successor().create
     }
 
+    /// What is shown before the update.
+    fn shown(&self) -> Vec<Difference> {
+        let made = self.successor();
+        differences(&Pair {
+            old: &self.old,
+            old_image: self.old_image.as_ref(),
+            new: &predicted(&made.create, &made.connect, &self.new_image),
+            new_image: &self.new_image,
+            moved: &[],
+        })
+    }
+
     /// `Config` of the new container, by the engine's rules.
     fn effective(&self) -> Value {
         let create = self.create();
         super::merge::effective(map(&create), map(&self.new_image["Config"])).into()
     }
+}
+
+/// What is shown of a create request before it is sent.
+fn shown(
+    old: &Value,
+    old_image: Option<&Value>,
+    new_image: &Value,
+    create: &Value,
+) -> Vec<Difference> {
+    let new = predicted(create, &[], new_image);
+    differences(&Pair { old, old_image, new: &new, new_image, moved: &[] })
 }
 
 fn map(value: &Value) -> &Map<String, Value> {

@@ -144,6 +144,7 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         plan,
         old: facts.old.as_ref(),
         new: facts.new.as_ref(),
+        sameness: &facts.sameness,
         gate: &facts.gate,
         old_answers: facts.old_answers,
         committed,

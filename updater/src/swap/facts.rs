@@ -21,10 +21,24 @@ pub struct MemberFacts {
     pub old: Option<Container>,
     /// The new container, if there is one.
     pub new: Option<Container>,
+    /// Whether the new container was found to be the same as the old one.
+    pub sameness: Sameness,
     /// What the gate says of the new container.
     pub gate: Verdict,
     /// Whether the restored old container answers, or has had its time to.
     pub old_answers: bool,
+}
+
+/// What the comparison of the new container with the old one says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sameness {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// Whatever differs is explained.
+    Same,
+    /// Something isn't: what, in words.
+    Differs(String),
 }
 
 /// What the gate says.
@@ -117,6 +131,11 @@ impl Facts {
         for (member, facts) in plan.members.iter().zip(&self.members) {
             if let Verdict::Failed(reason) = &facts.gate {
                 return Some(reason.clone());
+            }
+            if let Sameness::Differs(what) = &facts.sameness {
+                return Some(format!(
+                    "the new container would not be the same as the old one: {what}"
+                ));
             }
             let Some(new) = &facts.new else { continue };
             if new.image != member.image.id {

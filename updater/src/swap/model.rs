@@ -20,15 +20,17 @@
 //!    if somebody takes away the container that carried the verdict.
 //! 7. A person is called only where one has removed the old container in the
 //!    middle and the new one is no good.
-//! 8. The page is shown whenever no version runs, and never while an untouched
+//! 8. An old container is never stopped for a new one that isn't the same, and such
+//!    a new one is never started.
+//! 9. The page is shown whenever no version runs, and never while an untouched
 //!    old version or an accepted new one serves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
-use super::facts::{Container, Facts, MemberFacts, Verdict};
-use super::{Call, Direction, Next, Outcome, STEPS, next, shows_page};
+use super::facts::{Container, Facts, MemberFacts, Sameness, Verdict};
+use super::{Call, Direction, Next, Outcome, SERVE, STEPS, next, shows_page};
 use crate::plan::{
     Expected, GatePlan, HandoverMode, HandoverPlan, Image, Member, Old, PageSettings, Plan, Probe,
 };
@@ -44,6 +46,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Fate {
     Good,
+    Differs,
     FailsTheGate,
     ExitsAtOnce,
     CreateRefused,
@@ -51,8 +54,9 @@ enum Fate {
     WrongImage,
 }
 
-const FATES: [Fate; 6] = [
+const FATES: [Fate; 7] = [
     Fate::Good,
+    Fate::Differs,
     Fate::FailsTheGate,
     Fate::ExitsAtOnce,
     Fate::CreateRefused,
@@ -89,6 +93,7 @@ struct World {
     bereaved: bool,
     /// The helper was told no; it forgets that when it dies.
     refused: bool,
+    compared: Vec<bool>,
     proof: Vec<Proof>,
     answers: Vec<bool>,
 }
@@ -109,6 +114,7 @@ impl World {
             members: (0..size).map(|n| (Some(old(n)), None)).collect(),
             bereaved: false,
             refused: false,
+            compared: vec![false; size],
             proof: vec![Proof::None; size],
             answers: vec![false; size],
         }
@@ -173,6 +179,11 @@ impl World {
             |(n, (old, new)): (usize, &(Option<Simulated>, Option<Simulated>))| MemberFacts {
                 old: old.as_ref().map(|b| container("old", n, b, "v1")),
                 new: new.as_ref().map(|b| container("new", n, b, new_image)),
+                sameness: match (self.compared[n], self.fate) {
+                    (false, _) => Sameness::Unknown,
+                    (true, Fate::Differs) => Sameness::Differs("a field".into()),
+                    (true, _) => Sameness::Same,
+                },
                 gate: match (new, self.fate) {
                     (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
                         Verdict::Failed("unhealthy".into())
@@ -214,18 +225,27 @@ impl World {
                     }
                 },
                 Call::Connect { .. } => {}
+                Call::Compare => world.compared[*member] = true,
                 Call::SetPolicy { id, policy } => {
                     world.find(id).policy = known(policy["Name"].as_str().expect("a name"));
                 }
                 Call::Stop { id } => {
                     let found = world.find(id);
                     assert!(found.running, "stopped what does not run");
+                    assert!(
+                        self.fate != Fate::Differs || id.starts_with("new") || self.bereaved,
+                        "stopped old for a new one that differs: {self:?}"
+                    );
                     found.running = false;
                     found.stopped_by_hand = true;
                 }
                 Call::Start { id } if id.starts_with("new") => match self.fate {
                     Fate::StartRefused => world.refused = true,
                     fate => {
+                        assert!(
+                            fate != Fate::Differs || self.bereaved,
+                            "started one that differs: {self:?}"
+                        );
                         let found = world.find(id);
                         found.started = LATER;
                         found.stopped_by_hand = false;
@@ -297,6 +317,7 @@ impl World {
             if n == 0 {
                 let mut without_new = self.clone();
                 without_new.members[n].1 = None;
+                without_new.compared[n] = false;
                 without_new.proof[n] = Proof::None;
                 worlds.push(without_new);
             }
@@ -312,6 +333,7 @@ impl World {
     fn forgotten(&self) -> World {
         let mut world = self.clone();
         world.refused = false;
+        world.compared.fill(false);
         world.proof.fill(Proof::None);
         world.answers.fill(false);
         world
@@ -379,7 +401,7 @@ impl World {
             }
             if self.ran
                 && self.untouched()
-                && !matches!(&decided, Next::Do { step, .. } if *step == 4)
+                && !matches!(&decided, Next::Do { step, .. } if *step == SERVE + 1)
             {
                 assert!(!page, "a page hides a version that serves: {decided:?} in {self:?}");
             }
@@ -500,6 +522,7 @@ fn a_good_version_takes_the_steps_of_the_table_in_order() {
     }
     let expected = [
         "create-new",
+        "compare-new",
         "arm-old",
         "stop-old",
         "park-old",
@@ -516,7 +539,9 @@ fn a_good_version_takes_the_steps_of_the_table_in_order() {
 
 #[test]
 fn a_bad_version_is_always_rolled_back() {
-    for fate in [Fate::FailsTheGate, Fate::ExitsAtOnce, Fate::StartRefused, Fate::WrongImage] {
+    for fate in
+        [Fate::Differs, Fate::FailsTheGate, Fate::ExitsAtOnce, Fate::StartRefused, Fate::WrongImage]
+    {
         for size in [1, 2] {
             let (end, outcome) = World::fresh(fate, "always", true, size).settle();
             assert_eq!(outcome, Outcome::RolledBack, "{fate:?}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
-use super::facts::{Container, Verdict};
+use super::facts::{Container, Sameness, Verdict};
 use super::observe::{Observed, observe, update_label};
 use super::{Call, Direction, Next, Outcome, STEPS, next, shows_page};
 use crate::engine::{Engine, EngineError};
@@ -17,6 +17,7 @@ use crate::gate::{self, Gate};
 use crate::handover::{Switch, port_is_free};
 use crate::plan::{Plan, labels};
 use crate::progress::Progress;
+use crate::successor::{Moved, Pair, unexplained};
 
 /// A server error may pass; it is believed after so many answers.
 const SERVER_ERRORS: u32 = 3;
@@ -51,6 +52,7 @@ pub struct Runner<'a> {
 /// observed again by a helper that was restarted.
 #[derive(Default)]
 struct Seen {
+    sameness: Vec<Sameness>,
     verdicts: Vec<Verdict>,
     old_answers: Vec<bool>,
     refusal: Option<String>,
@@ -117,6 +119,7 @@ impl<'a> Runner<'a> {
             progress,
             gates: plan.members.iter().enumerate().map(gate).collect(),
             seen: Seen {
+                sameness: vec![Sameness::Unknown; members],
                 verdicts: vec![Verdict::Pending; members],
                 old_answers: vec![false; members],
                 ..Seen::default()
@@ -178,6 +181,7 @@ impl<'a> Runner<'a> {
 
     fn with_own_observations(&self, mut observed: Observed) -> Observed {
         for (n, member) in observed.facts.members.iter_mut().enumerate() {
+            member.sameness = self.seen.sameness[n].clone();
             member.gate = self.seen.verdicts[n].clone();
             member.old_answers = self.seen.old_answers[n];
         }
@@ -236,8 +240,9 @@ impl<'a> Runner<'a> {
             self.seen.doing = Some((doing, Instant::now()));
             self.progress.emit(doing.begun(self.plan));
         }
-        let looks = matches!(call, Call::WatchNew | Call::WatchOld);
+        let looks = matches!(call, Call::Compare | Call::WatchNew | Call::WatchOld);
         let done = match &call {
+            Call::Compare => self.compare(member, observed).await,
             Call::WatchNew => Ok(self.watch_new(member, observed).await),
             Call::WatchOld => Ok(self.watch_old(member, observed).await),
             call => self.act(member, call).await.map(|()| true),
@@ -277,6 +282,7 @@ impl<'a> Runner<'a> {
             Call::Create => {
                 let body = create_body(self.plan, member);
                 self.engine.create(&plan.next_name(), plan.platform.as_deref(), &body).await?;
+                self.seen.sameness[member] = Sameness::Unknown;
                 Ok(())
             }
             Call::Connect { id, network } => {
@@ -296,7 +302,7 @@ impl<'a> Runner<'a> {
             }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
             Call::Remove { id } => self.engine.remove(id).await,
-            Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
+            Call::Compare | Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
         }
     }
 
@@ -309,6 +315,28 @@ impl<'a> Runner<'a> {
                 .map_err(|busy| EngineError::Reply { status: 409, message: busy.to_string() })?;
         }
         Ok(())
+    }
+
+    /// Compares the new container with the old one; says whether they are the same.
+    async fn compare(&mut self, member: usize, observed: &Observed) -> Result<bool, EngineError> {
+        let (Some(old), Some(new)) = (&observed.old[member], &observed.new[member]) else {
+            return Ok(false);
+        };
+        let image = &self.plan.members[member].image.id;
+        let gone = || EngineError::Reply { status: 404, message: format!("no image {image}") };
+        let new_image = self.engine.image(image).await?.ok_or_else(gone)?;
+        let old_image = self.engine.image(old["Image"].as_str().unwrap_or_default()).await?;
+        let moved = moved(self.plan, observed);
+        let difference = unexplained(&Pair {
+            old,
+            old_image: old_image.as_ref(),
+            new,
+            new_image: &new_image,
+            moved: &moved,
+        });
+        let same = difference.is_none();
+        self.seen.sameness[member] = difference.map_or(Sameness::Same, Sameness::Differs);
+        Ok(same)
     }
 
     /// Looks at the new container; says whether it is through this step.
@@ -401,6 +429,21 @@ impl<'a> Runner<'a> {
         }
         tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;
     }
+}
+
+/// Who is called how before and after, for those whose settings name others of the set.
+fn moved(plan: &Plan, observed: &Observed) -> Vec<Moved> {
+    let members = plan.members.iter().zip(&observed.facts.members);
+    members
+        .map(|(member, facts)| Moved {
+            old: [member.old.id.clone(), member.name.clone()],
+            new: [
+                facts.new.as_ref().map(|new| new.id.clone()).unwrap_or_default(),
+                member.next_name(),
+                member.name.clone(),
+            ],
+        })
+        .collect()
 }
 
 /// The create request with our own labels: which update made the container, and

@@ -1,6 +1,6 @@
 //! What a step of the table sees, and the words in which it says its conditions.
 
-use super::facts::{Container, Verdict};
+use super::facts::{Container, Sameness, Verdict};
 use crate::plan::Member;
 
 /// One member as a step sees it: its plan and its facts.
@@ -11,6 +11,7 @@ pub struct View<'a> {
     pub old: Option<&'a Container>,
     /// The new container, if there is one.
     pub new: Option<&'a Container>,
+    pub(super) sameness: &'a Sameness,
     pub(super) gate: &'a Verdict,
     pub(super) old_answers: bool,
     pub(super) committed: bool,
@@ -57,6 +58,15 @@ impl View<'_> {
     pub(super) fn is_left_down(&self) -> bool {
         let down = |new: &Container| !new.running && new.policy["Name"] == "unless-stopped";
         self.committed && self.new.is_some_and(down)
+    }
+
+    /// Whether the comparison is done, or comes too late to mean anything: from the
+    /// moment when old makes room there is another judge, the gate.
+    pub(super) fn is_compared(&self) -> bool {
+        self.sameness == &Sameness::Same
+            || self.new_started()
+            || self.new_gone_or(|new| new.name == self.plan.name)
+            || self.old_gone_or(|old| old.name == self.plan.parked_name())
     }
 
     pub(super) fn missing_network(&self) -> Option<String> {

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::differences;
-use super::{Case, map, recorded};
+use super::{Case, map, recorded, shown};
 
 fn mount<'a>(create: &'a Value, target: &str) -> &'a Value {
     let mounts = create["HostConfig"]["Mounts"].as_array().expect("mounts");
@@ -96,7 +95,7 @@ fn volumes_of_a_container_that_is_gone_are_mounted_one_by_one() {
         assert!(!map(&create["HostConfig"]).contains_key("VolumesFrom"), "{}", case.engine);
         assert_eq!(mount(&create, "/data")["Source"], name_at(&case, "/data"));
         assert_eq!(mount(&create, "/files")["Source"], "/srv/files");
-        let shown = differences(&case.old, case.old_image.as_ref(), &case.new_image, &create);
+        let shown = shown(&case.old, case.old_image.as_ref(), &case.new_image, &create);
         let files = shown.iter().find(|one| one.field == "Volume /files").expect("it changes");
         assert_eq!(files.old.as_deref(), Some("another container's"));
         assert_eq!(mount(&create, "/files")["ReadOnly"], true);

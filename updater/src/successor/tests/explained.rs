@@ -1,13 +1,10 @@
 //! What a human is shown before anything is touched.
 
-use super::super::{Because, differences};
-use super::{Case, recorded};
+use super::super::Because;
+use super::{Case, recorded, shown};
 
 fn lines(case: &Case) -> Vec<String> {
-    differences(&case.old, case.old_image.as_ref(), &case.new_image, &case.create())
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    case.shown().iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -49,7 +46,7 @@ fn a_value_that_would_be_lost_is_named_and_not_shown() {
     for case in recorded("user") {
         let mut create = case.create();
         create["Env"] = serde_json::json!([]);
-        let shown = differences(&case.old, case.old_image.as_ref(), &case.new_image, &create);
+        let shown = shown(&case.old, case.old_image.as_ref(), &case.new_image, &create);
         let password = shown.iter().find(|one| one.field == "Env PASSWORD").expect("it is missing");
         assert_eq!(password.old.as_deref(), Some("(not shown)"), "{}", case.engine);
     }
@@ -61,8 +58,7 @@ fn with_the_same_image_only_what_is_pinned_differs() {
     {
         for mut case in recorded(name) {
             case.new_image = case.old_image.clone().expect("recorded");
-            let differences =
-                differences(&case.old, case.old_image.as_ref(), &case.new_image, &case.create());
+            let differences = case.shown();
             assert!(
                 differences.iter().all(|one| one.because == Because::Pinned),
                 "{name} on {}: {differences:#?}",

@@ -5,9 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{ApiVersion, Because, Inputs, differences, is_empty, successor};
+use super::super::{ApiVersion, Because, Inputs, Pair, is_empty, successor, unexplained};
 use super::model::run;
-use super::{map, sorted};
+use super::{map, shown, sorted};
 
 /// Words of an image and of a user, so that they sometimes are the same.
 fn word() -> impl Strategy<Value = String> {
@@ -147,12 +147,28 @@ proptest! {
         prop_assert_eq!(&settled["HostConfig"], &once_more["HostConfig"]);
         prop_assert_eq!(&settled["NetworkingConfig"], &once_more["NetworkingConfig"]);
 
-        let shown = differences(&updated, Some(&second), &second, &settled);
-        prop_assert!(shown.iter().all(|one| one.because == Because::Pinned), "{:#?}", shown);
-        let shown = differences(&again, Some(&second), &second, &once_more);
-        prop_assert!(shown.is_empty(), "{:#?}", shown);
+        let differ = shown(&updated, Some(&second), &second, &settled);
+        prop_assert!(differ.iter().all(|one| one.because == Because::Pinned), "{:#?}", differ);
+        let differ = shown(&again, Some(&second), &second, &once_more);
+        prop_assert!(differ.is_empty(), "{:#?}", differ);
         let last = run(&once_more, &second, api, "last");
         prop_assert_eq!(lasting(&again), lasting(&last));
+    }
+
+    #[test]
+    fn nothing_about_the_new_container_is_unexplained(
+        create in request(), first in image(), second in image(), api in api()
+    ) {
+        let old = run(&create, &first, api, "original");
+        let new = run(&succeed(&old, &first, &second, api), &second, api, "updated");
+        let pair = Pair {
+            old: &old,
+            old_image: Some(&first),
+            new: &new,
+            new_image: &second,
+            moved: &[],
+        };
+        prop_assert_eq!(unexplained(&pair), None);
     }
 
     #[test]
