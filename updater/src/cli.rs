@@ -83,7 +83,7 @@ Example:
 pub enum Command {
     /// Bring a new version in.
     #[command(
-        after_help = "Examples:\n  changeover update web --image web:2\n  changeover update web --image web:2 --health-path /healthz --health-timeout 5m\n  changeover update web --image web:2 --detach --json"
+        after_help = "Examples:\n  changeover update web --image web:2\n  changeover update web --image web:2 --health-path /healthz --health-timeout 5m\n  changeover update self --image web:2 --detach"
     )]
     Update(Update),
     /// Do everything up to touching, and show what an update would do.
@@ -92,7 +92,7 @@ pub enum Command {
     /// Say what is or was going on.
     #[command(after_help = "Examples:\n  changeover status\n  changeover status web --json")]
     Status {
-        /// The app; all of them if left out.
+        /// The app, or `self`; all of them if left out.
         name: Option<String>,
     },
     /// Bring an interrupted update to its end.
@@ -136,7 +136,7 @@ pub struct Update {
 /// What to update, and how.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The container's name or id.
+    /// The container's name or id; `self` for the one in which this program runs.
     pub name: String,
     /// The image that it should run, say ghcr.io/acme/web:2.
     #[arg(long, env = "CHANGEOVER_IMAGE", value_name = "REF")]
@@ -222,7 +222,7 @@ pub struct Helper {
 /// Bring an interrupted update to its end.
 #[derive(Debug, Args)]
 pub struct Resume {
-    /// The app.
+    /// The app, or `self`.
     pub name: String,
     /// The helper.
     #[command(flatten)]
@@ -232,7 +232,7 @@ pub struct Resume {
 /// Go back to the version before.
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// The app.
+    /// The app, or `self`.
     pub name: String,
     /// How.
     #[command(flatten)]

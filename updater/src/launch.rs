@@ -11,7 +11,6 @@ mod leftovers;
 mod planning;
 mod preflight;
 mod reach;
-mod socket;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use serde_json::Value;
 use crate::engine::{Credentials, Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::face::Face;
+use crate::identity::{Own, own_container, path_on_host};
 use crate::plan::{ExpectedStatus, HandoverMode, Plan};
 use crate::successor::{Difference, Loss};
 
@@ -105,11 +105,15 @@ pub struct Surroundings {
 impl Surroundings {
     /// Finds out.
     pub async fn look(engine: &Engine) -> Surroundings {
-        Surroundings::of(engine, socket::own_container(engine).await.as_ref())
+        // Where nothing can be found out, the helper will say so.
+        let own = own_container(engine).await.ok().and_then(Own::into_container);
+        Surroundings::of(engine, own.as_ref())
     }
 
     fn of(engine: &Engine, own: Option<&Value>) -> Surroundings {
-        let socket = engine.endpoint().socket().map(|path| socket::on_host(own, path));
+        let on_host = |path| own.and_then(|own| path_on_host(own, path));
+        let socket = engine.endpoint().socket();
+        let socket = socket.map(|path| on_host(path).unwrap_or_else(|| path.to_owned()));
         Surroundings { in_container: own.is_some(), socket }
     }
 }

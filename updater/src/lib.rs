@@ -15,7 +15,8 @@
 //! the [`plan`], while the app still serves. [`successor`] makes the create request
 //! of new from old as raw JSON, so that nothing is lost which we have never heard
 //! of. The old version is asked how it answers ([`gate::probe`]): new must answer as
-//! well, wherever old did, and needs not where it didn't.
+//! well, wherever old did, and needs not where it didn't. Who asks from inside a
+//! container says `self`: [`identity`] proves which one that is, and guesses nothing.
 //!
 //! # Helper
 //!
@@ -119,6 +120,7 @@ pub mod follow;
 pub mod gate;
 pub mod handover;
 pub mod helper;
+pub mod identity;
 pub mod launch;
 pub mod page;
 pub mod plan;

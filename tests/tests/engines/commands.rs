@@ -3,6 +3,7 @@
 mod asker;
 mod course;
 mod history;
+mod identity;
 mod pulls;
 mod refusals;
 mod usage;
@@ -21,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         course::cases(),
         history::cases(),
         asker::cases(),
+        identity::cases(),
     ]
     .concat()
 }

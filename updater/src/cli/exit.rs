@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::EngineError;
 use crate::helper::HelperError;
+use crate::identity::IdentityError;
 use crate::launch::LaunchError;
 use crate::page::FolderError;
 use crate::swap::Outcome;
@@ -53,6 +54,9 @@ pub enum CliError {
     /// The update was not started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// Who are we?
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The helper.
     #[error(transparent)]
     Helper(#[from] HelperError),

@@ -8,6 +8,7 @@ use crate::engine::{Credentials, Engine};
 use crate::events::Event;
 use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
+use crate::identity::own_name;
 use crate::launch::{
     HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Request, Surroundings,
     is_finished, launch, prepare,
@@ -20,12 +21,14 @@ pub(super) async fn update(
     args: Update,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let request = request(&args.what.name, &args.what.image, &args.what.how)?;
+    let app = name_of(engine, &args.what.name).await?;
+    let request = request(&app, &args.what.image, &args.what.how)?;
     bring_in(engine, &request, &args.helper, output).await
 }
 
 pub(super) async fn check(engine: &Engine, args: Check, output: &Output) -> Result<Exit, CliError> {
-    let request = request(&args.name, &args.image, &args.how)?;
+    let app = name_of(engine, &args.name).await?;
+    let request = request(&app, &args.image, &args.how)?;
     let prepared = prepare(engine, &request, |event| output.event(&event)).await?;
     output.done();
     if output.is_json() {
@@ -123,11 +126,14 @@ pub(super) async fn resume(
     start(engine, prepared, &args.helper, output).await
 }
 
-/// The container's name, whether it was given by name or by id. A name that nobody
-/// has at the moment may be that of an interrupted update.
+/// The container's name, whether it was given by name, by id or as `self`. A name that
+/// nobody has at the moment may be that of an interrupted update.
 pub(super) async fn name_of(engine: &Engine, given: &str) -> Result<String, CliError> {
     /// Shorter than this, the start of an id is more likely somebody's name.
     const SHORT_ID: usize = 12;
+    if given == "self" {
+        return Ok(own_name(engine).await?);
+    }
     let given = given.trim_start_matches('/');
     if given.len() < SHORT_ID {
         return Ok(given.to_owned());

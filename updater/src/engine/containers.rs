@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::wire::{Request, segment};
@@ -29,6 +30,17 @@ impl Engine {
     /// Summaries of all containers, running or not.
     pub async fn containers(&self) -> Result<Vec<Value>, EngineError> {
         self.list(Request::get("/containers/json").query("all", "1")).await
+    }
+
+    /// One file of a container, as the tar archive that the engine makes of it; `None` if
+    /// there is none. For small ones: it is read whole.
+    pub async fn small_file(&self, id: &str, path: &str) -> Result<Option<Bytes>, EngineError> {
+        let request = Request::get(format!("/containers/{id}/archive")).query("path", path);
+        match self.call(request).await {
+            Ok(reply) => Ok(Some(reply.body)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn list(&self, request: Request) -> Result<Vec<Value>, EngineError> {

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{LaunchError, Request, dependants, leftovers, socket, text};
+use super::{LaunchError, Request, dependants, leftovers, text};
 use crate::engine::Engine;
+use crate::identity::own_container;
 use crate::plan::{helper_name, labels};
 
 /// Fetching an image with less room than this would risk the app itself.
@@ -40,7 +41,7 @@ pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, La
         let name = text(dependant, "/Name").trim_start_matches('/');
         leftovers.extend(leftovers::find(engine, name, dependant).await?);
     }
-    let own = socket::own_container(engine).await;
+    let own = own_container(engine).await.map_err(LaunchError::engine)?.into_container();
     check_room(&info, own.is_some())?;
     let old_image = engine.image(text(&old, "/Image")).await.map_err(LaunchError::engine)?;
     Ok(Found { app, old, old_image, dependants, info, own, leftovers })
