@@ -35,6 +35,7 @@ demo: tools ## See an update and a rollback, with visitors coming all the time (
 
 test: tools ## Run all tests, on real engines of three versions
 	$(BUILD)
+	@$(SUDO) "$(RELEASE)/lab" install
 	$(TEST) --no-fail-fast
 
 engines: tools ## Run the engine suite alone, or some of it: make engines CASES=28.5

@@ -82,6 +82,13 @@ impl World {
         (status == 200).then_some(answer)
     }
 
+    /// `docker logs`, both streams; lines of a container without a terminal start with a
+    /// header of 8 bytes.
+    pub fn log(&self, name: &str) -> String {
+        let path = format!("/containers/{name}/logs?stdout=1&stderr=1");
+        String::from_utf8_lossy(&self.lab.api_raw("GET", &path, &[], &[]).1).into_owned()
+    }
+
     /// Names of all containers, sorted.
     pub fn containers(&self) -> Vec<String> {
         let (_, list) = self.lab.api("GET", "/containers/json?all=1", None);

@@ -139,9 +139,11 @@ impl FromStr for EngineKind {
 pub struct UnknownEngine(String);
 
 /// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("mmdebstrap", "mmdebstrap"),
     ("ip", "iproute2"),
+    // The unit tests of the redirect ask the kernel by it.
+    ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
     ("mount", "mount"),

@@ -42,9 +42,7 @@ fn from_inside_a_container(kind: EngineKind) {
             }),
         );
         let (_, end) = world.lab.api("POST", "/containers/asker/wait", None);
-        let path = "/containers/asker/logs?stdout=1&stderr=1";
-        let said = world.lab.api_raw("GET", path, &[], &[]).1;
-        let said = String::from_utf8_lossy(&said).into_owned();
+        let said = world.log("asker");
         assert_eq!(end["StatusCode"], 0, "{said}");
         assert!(said.contains(r#""outcome":"updated""#), "{said}");
         let (status, answer) = world.lab.api("DELETE", "/containers/asker", None);

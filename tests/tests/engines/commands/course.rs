@@ -159,6 +159,8 @@ fn cut_off_early(kind: EngineKind) {
     world.wait_for_http(8080);
     let mut running = world.spawn(&["update", "web", "--image", "app:2", "--stable", "0s"]);
     running.wait_for("the page", |event| event["event"] == "page" && event["shown"] == true);
+    // Earlier, nothing would have been asked of the engine yet.
+    world.wait("the old version hears the signal", || world.log("web").contains("SIGTERM"));
     docker(&world, "DELETE", "/containers/web.changeover?force=1");
     running.finish().expect(30);
     // The engine finishes what it was asked to do, whoever asked.

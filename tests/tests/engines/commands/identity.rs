@@ -28,11 +28,8 @@ fn asked_from_inside(world: &World, name: &str, config: Value, host_config: &Val
     merge(&mut body["HostConfig"], host_config.clone());
     world.run(name, &body);
     docker(world, "POST", &format!("/containers/{name}/wait"));
-    let logs = format!("/containers/{name}/logs?stdout=1");
-    let said = world.lab.api_raw("GET", &logs, &[], &[]).1;
-    let said = String::from_utf8_lossy(&said).into_owned();
+    let said = world.log(name);
     docker(world, "DELETE", &format!("/containers/{name}"));
-    // Lines of a log start with a header of 8 bytes.
     let events = said
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line.get(line.find('{')?..)?).ok());
