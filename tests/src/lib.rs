@@ -6,5 +6,6 @@ pub mod fake;
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod tls;
 pub mod wire;
 pub mod world;

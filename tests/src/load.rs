@@ -12,9 +12,10 @@ mod request;
 mod visitors;
 
 pub use report::{Record, Report, Row, Story};
-pub use request::{Answer, Class, get};
+pub use request::{Answer, Class, get, get_by};
 pub use visitors::{OpenPage, download, first_answer, open_page};
 
+use crate::tls::Trust;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
@@ -39,17 +40,24 @@ pub struct Target {
     pub addr: SocketAddr,
     /// Called in the visitors' thread first.
     pub enter: Option<Enter>,
+    /// Whom they trust who come by TLS.
+    pub tls: Option<Trust>,
 }
 
 impl Target {
     /// A target reached from the namespace of the caller.
     pub fn new(label: impl Into<String>, addr: SocketAddr) -> Self {
-        Target { label: label.into(), addr, enter: None }
+        Target { label: label.into(), addr, enter: None, tls: None }
     }
 
     /// The same, from elsewhere.
     pub fn from(self, enter: Enter) -> Self {
         Target { enter: Some(enter), ..self }
+    }
+
+    /// The same, by TLS.
+    pub fn by_tls(self, trust: &Trust) -> Self {
+        Target { label: format!("{} by TLS", self.label), tls: Some(trust.clone()), ..self }
     }
 }
 
@@ -116,6 +124,7 @@ impl Load {
             let visitors = Visitors {
                 index,
                 addr: target.addr,
+                tls: target.tls.clone(),
                 options: options.clone(),
                 began,
                 report: report.clone(),
@@ -183,6 +192,7 @@ where
 struct Visitors {
     index: usize,
     addr: SocketAddr,
+    tls: Option<Trust>,
     options: Options,
     began: Instant,
     report: Arc<Mutex<Report>>,
@@ -214,9 +224,10 @@ impl Visitors {
     fn visit(&self, due: Instant) -> impl Future<Output = ()> + Send + 'static {
         let (index, addr, began, report) = (self.index, self.addr, self.began, self.report.clone());
         let Options { path, timeout, old, new, .. } = self.options.clone();
+        let tls = self.tls.clone();
         async move {
             let started = Instant::now();
-            let result = get(addr, &path, timeout).await;
+            let result = get_by(tls.as_ref(), addr, &path, timeout).await;
             let record = Record {
                 target: index,
                 due: due - began,

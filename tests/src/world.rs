@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -37,12 +37,24 @@ impl World {
     /// An image of the sample app, with this environment as its defaults and
     /// further lines of a Dockerfile. Returns its id.
     pub fn image(&self, reference: &str, environment: &[(&str, &str)], changes: &[&str]) -> String {
+        self.image_with_files(reference, &[], environment, changes)
+    }
+
+    /// The same with further files: where in the image, from where, and their mode.
+    pub fn image_with_files(
+        &self,
+        reference: &str,
+        files: &[(&str, &Path, u32)],
+        environment: &[(&str, &str)],
+        changes: &[&str],
+    ) -> String {
         let sample = program("sample-app");
+        let app = [("sample-app", sample.as_path(), 0o755)];
         let mut lines = vec![r#"ENTRYPOINT ["/sample-app"]"#.to_owned(), "EXPOSE 80".to_owned()];
         lines.extend(environment.iter().map(|(key, value)| format!("ENV {key}={value}")));
         lines.extend(changes.iter().map(|&line| line.to_owned()));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        self.lab.import_image(reference, &[("sample-app", sample.as_path(), 0o755)], &lines)
+        self.lab.import_image(reference, &[&app, files].concat(), &lines)
     }
 
     /// `app:1`, `app:2` and so on, well-behaved.
@@ -112,6 +124,19 @@ impl World {
             tags.flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
         tags.sort();
         tags
+    }
+
+    /// Writes a file on the lab's machine, for its owner only.
+    pub fn write_on_machine(&self, path: &str, content: &str) {
+        use std::io::Write;
+        let script = "umask 077; mkdir -p \"${0%/*}\"; cat > \"$0\"";
+        let mut shell = self.lab.machine_command("sh");
+        let writing = shell.args(["-c", script, path]).stdin(Stdio::piped()).spawn();
+        let mut writing = writing.expect("the machine has a shell");
+        let mut input = writing.stdin.take().expect("a pipe");
+        input.write_all(content.as_bytes()).expect("it is read");
+        drop(input);
+        assert!(writing.wait().expect("it ends").success(), "cannot write {path}");
     }
 
     /// Runs a command on the lab's machine; says whether it succeeded.

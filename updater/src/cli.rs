@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::{CliError, Exit};
 pub use face::{PageArgs, PageCommand};
 
+use crate::certificate::Place;
 use crate::engine::Endpoint;
 use crate::launch::{self, PullPolicy};
 use crate::plan::HandoverMode;
@@ -196,6 +197,13 @@ pub struct How {
     /// The page.
     #[command(flatten)]
     pub page: PageArgs,
+    /// The page's certificate, where the app itself speaks TLS: a PEM file on the engine's
+    /// host, or app:/path for one in the app's container.
+    #[arg(long, env = "CHANGEOVER_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<Place>,
+    /// Its private key, the same way [default: in the certificate's file].
+    #[arg(long, env = "CHANGEOVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<Place>,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,

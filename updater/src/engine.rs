@@ -8,12 +8,14 @@
 mod containers;
 mod endpoint;
 mod error;
+mod files;
 mod images;
 mod streams;
 mod wire;
 
 pub use endpoint::Endpoint;
 pub use error::EngineError;
+pub use files::FileError;
 pub use images::split_reference;
 pub use streams::{Credentials, PullProgress};
 

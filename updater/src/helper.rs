@@ -4,17 +4,17 @@
 //! down: after an update it deletes itself; after a rollback it gives up its
 //! restart policy and exits, so that its log and exit code stay readable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use crate::engine::{Endpoint, Engine, EngineError};
+use crate::certificate::{CertificateError, Place};
+use crate::engine::{Endpoint, Engine, EngineError, FileError};
 use crate::events::Event;
-use crate::handover::{Switch, SwitchError};
-use crate::launch::PAGE_FOLDER;
-use crate::launch::listen_in;
+use crate::handover::Switch;
+use crate::launch::{CERTIFICATE, KEY, PAGE_FOLDER, listen_in};
 use crate::page::Page;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
@@ -72,6 +72,14 @@ pub async fn run(
 
     let page = page(&plan);
     let mut progress = Progress::new(page.clone(), emit);
+    if let Err(error) = speak_tls(&engine, &plan, &page).await {
+        if let Some(outcome) = refuse_untouched(&engine, &plan, &error).await {
+            progress.finish(&outcome);
+            stand_down(&engine, &me, &outcome).await;
+            return Ok(outcome);
+        }
+        warn!(error = chain(&error), "the page speaks no TLS");
+    }
     let table = format!("changeover-{}", plan.app);
     let (switch, because) = match Switch::prepare(&plan.handover, &table, page.clone()) {
         Ok(prepared) => prepared,
@@ -113,6 +121,25 @@ fn page(plan: &Plan) -> Page {
         }
     }
     Page::with_face(status, face)
+}
+
+/// Lets the page speak TLS, where the plan has a certificate. It is read from old, or
+/// from new once old is gone; by then they have the same volumes.
+async fn speak_tls(engine: &Engine, plan: &Plan, page: &Page) -> Result<(), CertificateError> {
+    let (Some(certificate), Some(lead)) = (&plan.page.certificate, plan.members.first()) else {
+        return Ok(());
+    };
+    let on_host = |place: &Place, _: &Path| match *place == certificate.certificate {
+        true => PathBuf::from(CERTIFICATE),
+        false => PathBuf::from(KEY),
+    };
+    let tls = match certificate.read(engine, &lead.old.id, on_host).await {
+        Err(CertificateError::InApp { source: FileError::Missing, .. }) => {
+            certificate.read(engine, &lead.name, on_host).await
+        }
+        read => read,
+    };
+    tls.map(|tls| page.speak_tls(tls))
 }
 
 /// The plan in a helper's labels.
@@ -159,7 +186,11 @@ async fn connect(endpoint: Endpoint) -> Result<Engine, HelperError> {
 
 /// A page that cannot be shown as the operator insisted refuses the update, unless
 /// an earlier run has begun it: then the app comes before the page.
-async fn refuse_untouched(engine: &Engine, plan: &Plan, error: &SwitchError) -> Option<Outcome> {
+async fn refuse_untouched(
+    engine: &Engine,
+    plan: &Plan,
+    error: &dyn std::error::Error,
+) -> Option<Outcome> {
     let seen = observe(engine, plan).await.ok()?;
     let untouched = seen.new.iter().all(Option::is_none);
     untouched.then(|| Outcome::Refused { reason: chain(error) })
@@ -185,12 +216,21 @@ async fn stand_down(engine: &Engine, me: &Value, outcome: &Outcome) {
     error!("the helper stays behind; `changeover gc` clears it away");
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+/// An error and its causes, and at the end the way out that the last of them knows.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut hint) = (String::new(), String::new());
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        let said = match said.split_once("\nhint: ") {
+            Some((said, way_out)) => {
+                hint = format!("\nhint: {way_out}");
+                said.to_owned()
+            }
+            None => said,
+        };
+        text = if text.is_empty() { said } else { format!("{text}: {said}") };
+        next = cause.source();
     }
-    text
+    text + &hint
 }

@@ -3,6 +3,7 @@
 //! All that can be refused is refused here, while the app still serves and
 //! nothing has been touched.
 
+mod certificate;
 mod dependants;
 mod error;
 mod helper;
@@ -16,13 +17,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::LaunchError;
-pub(crate) use helper::PAGE_FOLDER;
+pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
 pub(crate) use reach::listen_in;
 
 use serde_json::Value;
 
+use crate::certificate::Certificate;
 use crate::engine::{Credentials, Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::face::Face;
@@ -57,6 +59,8 @@ pub struct Request {
     pub title: Option<String>,
     /// The app's own face, where its labels don't say or somebody knows better.
     pub face: Face,
+    /// With which the page speaks TLS, where the app's labels don't say.
+    pub certificate: Option<Certificate>,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }

@@ -80,7 +80,8 @@
 //!
 //! [`page`] serves `maintenance-ui/`: 503 on every path and method, JSON for machines,
 //! [`status`] and an event stream under `/.changeover/`. It knows nothing of the
-//! engine; what an anonymous visitor must not see isn't there.
+//! engine; what an anonymous visitor must not see isn't there. Where the app speaks TLS, the page
+//! does with the app's [`certificate`], which never travels: the helper reads it.
 //!
 //! # Stand down
 //!
@@ -112,6 +113,7 @@
 //! comes back at boot as the engine documents it. The engine suite cuts the wire at
 //! every call and kills helper and engine on real engines, to check the assumptions.
 
+pub mod certificate;
 pub mod cli;
 pub mod engine;
 pub mod events;

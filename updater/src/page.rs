@@ -25,14 +25,16 @@ mod language;
 mod look;
 mod preview;
 mod rendered;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod veil;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -51,6 +53,7 @@ use self::connection::{Answers, Limits};
 use self::look::Look;
 pub use self::preview::Preview;
 use self::rendered::Rendered;
+pub use self::tls::{Tls, TlsError};
 use crate::face::Face;
 use crate::status::Status;
 
@@ -72,6 +75,7 @@ struct Shared {
     published: watch::Sender<Published>,
     rendered: Mutex<Option<Arc<Rendered>>>,
     look: Arc<Look>,
+    tls: OnceLock<Tls>,
     limits: Limits,
     room: Arc<Semaphore>,
     room_for_streams: Arc<Semaphore>,
@@ -114,12 +118,19 @@ impl Page {
                 published: watch::Sender::new(Published { status, at: Instant::now(), streams: 0 }),
                 rendered: Mutex::new(None),
                 look: Arc::new(look),
+                tls: OnceLock::new(),
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
                 open: watch::Sender::new(0),
                 limits,
             }),
         }
+    }
+
+    /// Answers those who speak TLS as well, on the same ports, from now on.
+    pub fn speak_tls(&self, tls: Tls) {
+        // Whoever came first stays: nothing changes in the middle of an update.
+        let _ = self.shared.tls.set(tls);
     }
 
     /// Shows another status from now on. Whoever watches sees it at once.
@@ -199,7 +210,7 @@ impl Page {
         let open = Open::new(self);
         tokio::spawn(async move {
             let page = &open.0;
-            connection::serve(page.limits(), page, stream).await;
+            connection::serve(page.limits(), page, page.shared.tls.get(), stream).await;
             drop(room);
         });
     }

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::certificate::Certificate;
 use crate::face::Face;
 
 /// The version of the plan's JSON. A helper refuses a plan it does not know.
@@ -327,6 +328,9 @@ pub struct PageSettings {
     /// The app's own face.
     #[serde(default, skip_serializing_if = "Face::is_plain")]
     pub face: Face,
+    /// With which it speaks TLS, where the app does so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
 }
 
 /// Where a container stands in the choreography is its name.

@@ -3,11 +3,12 @@
 //! Written by hand rather than with an HTTP client, because the difference
 //! between "closed without a word" and "reset" is the very thing to count.
 
+use crate::tls::Trust;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What a visitor got.
@@ -91,13 +92,40 @@ impl Answer {
 
 /// Asks on a fresh connection; the error is never one of the answers.
 pub async fn get(addr: SocketAddr, path: &str, timeout: Duration) -> Result<Answer, Class> {
-    tokio::time::timeout(timeout, ask(addr, path)).await.unwrap_or(Err(Class::Timeout))
+    get_by(None, addr, path, timeout).await
 }
 
-async fn ask(addr: SocketAddr, path: &str) -> Result<Answer, Class> {
-    let mut stream = TcpStream::connect(addr).await.map_err(failure)?;
+/// The same, by TLS where there is somebody to trust.
+pub async fn get_by(
+    tls: Option<&Trust>,
+    addr: SocketAddr,
+    path: &str,
+    timeout: Duration,
+) -> Result<Answer, Class> {
+    let asked = async {
+        let stream = TcpStream::connect(addr).await.map_err(failure)?;
+        match tls {
+            None => ask(stream, addr, path).await,
+            Some(trust) => {
+                let secured = trust.connect(stream).await.map_err(|error| match error.kind() {
+                    ErrorKind::UnexpectedEof => Class::Empty,
+                    _ => failure(error),
+                });
+                ask(secured?, addr, path).await
+            }
+        }
+    };
+    tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Class::Timeout))
+}
+
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    addr: SocketAddr,
+    path: &str,
+) -> Result<Answer, Class> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(failure)?;
+    stream.flush().await.map_err(failure)?;
 
     let mut bytes = Vec::with_capacity(1024);
     let mut head = None;
@@ -177,6 +205,8 @@ fn failure(error: io::Error) -> Class {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             Class::Reset
         }
+        // By TLS, a connection that ends without a farewell.
+        ErrorKind::UnexpectedEof => Class::Truncated,
         ErrorKind::TimedOut => Class::Timeout,
         _ => Class::Other(error.to_string()),
     }

@@ -22,10 +22,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
 
 /// What all answers of one run share.
 pub(super) struct App {
     pub(super) settings: Settings,
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) listening_since: Instant,
     pub(super) boot_id: String,
 }

@@ -6,6 +6,7 @@
 
 use super::answers::App;
 use super::{DATA_IS_NEWER, OnTerm, Settings, Speaks};
+use crate::tls;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,7 @@ use std::pin::pin;
 use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
@@ -69,10 +70,16 @@ async fn serve(settings: Settings, leaving: watch::Receiver<bool>) -> io::Result
         .collect::<io::Result<Vec<_>>>()?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")
         .unwrap_or_else(|_| format!("{:?}", Instant::now()));
+    let tls = match settings.speaks {
+        Speaks::Https => {
+            Some(tls::acceptor(&fs::read("/tls/cert.pem")?, &fs::read("/tls/key.pem")?)?)
+        }
+        _ => None,
+    };
     for listener in &listeners {
         say(format_args!("version {} listens on {}", settings.version, listener.local_addr()?));
     }
-    let app = Arc::new(App { settings, listening_since: Instant::now(), boot_id });
+    let app = Arc::new(App { settings, tls, listening_since: Instant::now(), boot_id });
     // Nothing is ever sent: the channel closes when the last connection has.
     let (alive, mut all_done) = mpsc::channel::<()>(1);
     for listener in listeners {
@@ -96,6 +103,12 @@ async fn accept(
         tokio::spawn(async move {
             match app.settings.speaks {
                 Speaks::Http => converse(stream, peer, app, leaving).await,
+                Speaks::Https => {
+                    let Some(tls) = app.tls.clone() else { return };
+                    if let Ok(Ok(stream)) = timeout(LAST_ORDERS * 5, tls.accept(stream)).await {
+                        converse(stream, peer, app, leaving).await;
+                    }
+                }
                 Speaks::Lines => exchange_lines(stream, app, leaving).await,
             }
             drop(alive);
@@ -127,7 +140,7 @@ async fn accept(
 }
 
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     app: Arc<App>,
     mut leaving: watch::Receiver<bool>,

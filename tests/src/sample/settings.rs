@@ -44,6 +44,8 @@ pub struct Settings {
 pub enum Speaks {
     /// `http`.
     Http,
+    /// `https`: with the certificate and the key in `/tls/cert.pem` and `/tls/key.pem`.
+    Https,
     /// `lines`: as a cache or a queue does. A line `VERSION` is answered by the
     /// version, any other by an error.
     Lines,
@@ -158,6 +160,7 @@ impl FromStr for Speaks {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
             "http" => Ok(Speaks::Http),
+            "https" => Ok(Speaks::Https),
             "lines" => Ok(Speaks::Lines),
             _ => Err(()),
         }

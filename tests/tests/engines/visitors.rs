@@ -6,6 +6,7 @@ mod load;
 mod page;
 mod ports;
 mod stopping;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .into_iter()
         .flatten()
         .chain(gate::cases())
+        .chain(tls::cases())
         .collect()
 }
 

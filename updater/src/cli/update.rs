@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::output::Output;
 use super::{Check, CliError, Exit, Helper, How, Resume, Rollback, Update};
+use crate::certificate::Certificate;
 use crate::engine::{Credentials, Engine};
 use crate::events::Event;
 use crate::follow::{Followed, follow, judge};
@@ -355,6 +356,7 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         },
         title: how.page.title.clone(),
         face: how.page.face(),
+        certificate: how.tls_cert.clone().map(|file| Certificate::new(file, how.tls_key.clone())),
         allow: how.allow.clone(),
     })
 }

@@ -50,6 +50,10 @@ impl Request {
         Request::new("GET", path)
     }
 
+    pub(super) fn head(path: impl Into<String>) -> Request {
+        Request::new("HEAD", path)
+    }
+
     pub(super) fn post(path: impl Into<String>) -> Request {
         Request::new("POST", path)
     }

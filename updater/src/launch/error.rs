@@ -1,5 +1,6 @@
 //! Why an update isn't started. In every case nothing has been touched.
 
+use crate::certificate::CertificateError;
 use crate::engine::EngineError;
 
 /// A refusal, or nothing to do.
@@ -126,6 +127,15 @@ pub enum LaunchError {
         why: String,
         /// The way out.
         hint: String,
+    },
+    /// The page can't speak TLS as asked.
+    #[error("the page of `{app}` cannot speak TLS; nothing was touched")]
+    Certificate {
+        /// The app.
+        app: String,
+        /// Why not.
+        #[source]
+        source: Box<CertificateError>,
     },
     /// Nobody knows whether the helper runs.
     #[error(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
+use crate::certificate::Place;
 use crate::engine::{Engine, EngineError};
 use crate::plan::{HandoverMode, Plan, labels};
 use crate::swap::is_owed;
@@ -17,6 +18,10 @@ use crate::swap::observe::observe;
 const SOCKET: &str = "/var/run/docker.sock";
 /// Where the helper finds a page of the operator's own.
 pub(crate) const PAGE_FOLDER: &str = "/page";
+/// Where the helper finds a certificate that lies on the host…
+pub(crate) const CERTIFICATE: &str = "/tls/certificate";
+/// … and its key.
+pub(crate) const KEY: &str = "/tls/key";
 /// Repository of the images that we make ourselves.
 const OWN_REPOSITORY: &str = "changeover-helper";
 /// How often a start is repeated whose answer was lost, and after what pause each:
@@ -92,6 +97,12 @@ pub(super) async fn start(
                 error,
             ));
         }
+        Err(error) if on_host(&plan).any(|(file, _)| is_about(&error, Some(file))) => {
+            return Err(failed(
+                "the file of --tls-cert or --tls-key is not there on the engine's host\nhint: for one in the app's container, write app:/path",
+                error,
+            ));
+        }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
                 "the engine's socket is somewhere else on the host\nhint: say where with --socket /path/on/the/host/docker.sock",
@@ -131,6 +142,20 @@ pub(super) async fn start(
         return Err(again(error));
     }
     Ok((plan, id))
+}
+
+/// The certificate's files that lie on the host, and where the helper finds them.
+fn on_host(plan: &Plan) -> impl Iterator<Item = (&Path, &'static str)> {
+    let places = plan.page.certificate.iter().flat_map(|certificate| {
+        let same = certificate.certificate == certificate.key;
+        [(&certificate.certificate, CERTIFICATE), (&certificate.key, KEY)]
+            .into_iter()
+            .take(if same { 1 } else { 2 })
+    });
+    places.filter_map(|(place, target)| match place {
+        Place::Host(path) => Some((path.as_path(), target)),
+        Place::App(_) => None,
+    })
 }
 
 fn is_about(error: &EngineError, folder: Option<&Path>) -> bool {
@@ -211,15 +236,20 @@ fn create_body(
     if plan.handover.mode == HandoverMode::Redirect {
         capabilities.push("NET_ADMIN");
     }
+    if on_host(plan).next().is_some() {
+        // A key belongs to whom the app runs as, and root without this is anybody.
+        capabilities.push("DAC_OVERRIDE");
+    }
     let host = match socket {
         Some(_) => format!("unix://{SOCKET}"),
         None => engine.endpoint().to_string(),
     };
     let socket = socket.map(|source| json!({ "Type": "bind", "Source": source, "Target": SOCKET }));
-    let folder = plan.page.face.folder.as_ref().map(|source| {
-        json!({ "Type": "bind", "Source": source, "Target": PAGE_FOLDER, "ReadOnly": true })
+    let folder = plan.page.face.folder.as_deref().map(|folder| (folder, PAGE_FOLDER));
+    let to_read = folder.into_iter().chain(on_host(plan)).map(|(source, target)| {
+        json!({ "Type": "bind", "Source": source, "Target": target, "ReadOnly": true })
     });
-    let mounts: Vec<Value> = socket.into_iter().chain(folder).collect();
+    let mounts: Vec<Value> = socket.into_iter().chain(to_read).collect();
     json!({
         "Image": image,
         "Entrypoint": ["/changeover"],

@@ -8,7 +8,10 @@ use tracing::warn;
 
 use super::image::canonical;
 use super::preflight::Found;
-use super::{HealthRequest, LaunchError, Prepared, Request, Surroundings, dependants, reach, text};
+use super::{
+    HealthRequest, LaunchError, Prepared, Request, Surroundings, certificate, dependants, reach,
+    text,
+};
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
 use crate::plan::{GatePlan, Image, Member, Old, PageSettings, Plan, Probe, Published, SCHEMA};
@@ -78,6 +81,7 @@ pub(super) async fn plan(
                 .or_else(|| title_from_labels(&found.old["Config"]["Labels"]))
                 .unwrap_or_else(|| found.app.clone()),
             face: face(request, &found.old["Config"]["Labels"]),
+            certificate: certificate::choose(engine, request, &found).await?,
             from: version_of(&members[0].old.image.reference),
             to: version_of(&request.image),
         },

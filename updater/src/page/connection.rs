@@ -1,5 +1,8 @@
 //! One connection: one request, one answer, and an end that everybody notices.
 //!
+//! The first byte tells those who speak TLS from those who don't, so both find us on
+//! the same port.
+//!
 //! Visitors are anonymous and may be hostile or broken, so everything here has a
 //! limit. Nobody gets a reset instead of an answer: the rest of what a client
 //! still sends is read and thrown away for a while before the socket closes.
@@ -25,6 +28,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Answer;
 use super::events::Listener;
+use super::stream::Stream;
+use super::tls::Tls;
 use super::veil::{Veil, Veiled};
 
 /// What visitors may use up.
@@ -83,8 +88,13 @@ pub(super) trait Answers {
     fn refuse(&self, status: StatusCode) -> Response<String>;
 }
 
-/// Serves one visitor.
-pub(super) async fn serve(limits: &Limits, answers: &impl Answers, mut stream: TcpStream) {
+/// Serves one visitor, by TLS where they speak it and we can.
+pub(super) async fn serve(
+    limits: &Limits,
+    answers: &impl Answers,
+    tls: Option<&Tls>,
+    stream: TcpStream,
+) {
     // A client that vanished or doesn't read is given up by the kernel.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.stall));
     let _ = stream.set_nodelay(true);
@@ -94,9 +104,23 @@ pub(super) async fn serve(limits: &Limits, answers: &impl Answers, mut stream: T
         Ok(Ok(seen @ 1..)) => &first[..seen],
         _ => return,
     };
+    let mut stream = match (seen, tls) {
+        ([TLS_HANDSHAKE, ..], Some(tls)) => {
+            // Boxed, since most visitors have no need of it.
+            match Box::pin(timeout(limits.head, tls.accept(stream))).await {
+                Ok(Ok(stream)) => stream,
+                // By now they have an alert that says why.
+                Ok(Err(stream)) => return linger(limits, Stream::Plain(stream)).await,
+                Err(_) => return,
+            }
+        }
+        // Without a certificate, rather a clean end than garbage.
+        ([TLS_HANDSHAKE, ..], None) => return linger(limits, Stream::Plain(stream)).await,
+        _ => Stream::Plain(stream),
+    };
     if seen == HTTP2_PREFACE {
         let _ = stream.write_all(&http2_goodbye()).await;
-    } else if seen[0] != TLS_HANDSHAKE {
+    } else {
         // Boxed, since a stream lasts long and needs nothing of all this.
         let (read, next) = Box::pin(talk(limits, answers, stream)).await;
         stream = read;
@@ -111,7 +135,6 @@ pub(super) async fn serve(limits: &Limits, answers: &impl Answers, mut stream: T
             None => {}
         }
     }
-    // Else it speaks TLS, which we don't: rather a clean end than garbage.
     linger(limits, stream).await;
 }
 
@@ -122,11 +145,7 @@ enum Next {
 }
 
 /// Answers one request and gives the socket back, still open.
-async fn talk(
-    limits: &Limits,
-    answers: &impl Answers,
-    stream: TcpStream,
-) -> (TcpStream, Option<Next>) {
+async fn talk(limits: &Limits, answers: &impl Answers, stream: Stream) -> (Stream, Option<Next>) {
     let veil = Veil::default();
     let next = Mutex::new(None);
     let service = service_fn(|request| {
@@ -161,14 +180,14 @@ async fn talk(
 }
 
 /// Tells the listener's events until they end or the client is gone.
-async fn tell(stream: &mut TcpStream, head: &[u8], mut listener: Listener) {
-    let (mut from, mut to) = stream.split();
+async fn tell(stream: &mut Stream, head: &[u8], mut listener: Listener) {
+    let (mut from, mut to) = tokio::io::split(stream);
     let telling = async {
         if to.write_all(head).await.is_err() {
             return;
         }
         while let Some(event) = listener.next().await {
-            if to.write_all(&event).await.is_err() {
+            if to.write_all(&event).await.is_err() || to.flush().await.is_err() {
                 return;
             }
         }
@@ -210,7 +229,7 @@ fn http2_goodbye() -> Vec<u8> {
 
 /// Closes so that the client gets our answer even if it is still sending: a
 /// socket closed with data unread is reset, and a reset takes the answer along.
-async fn linger(limits: &Limits, mut stream: TcpStream) {
+async fn linger(limits: &Limits, mut stream: Stream) {
     let mut thrown_away = [0; 512];
     let until = Instant::now() + limits.linger;
     if stream.shutdown().await.is_err() {

@@ -42,7 +42,7 @@ impl Preview {
             tokio::spawn(async move {
                 let Some((_, first)) = preview.states.first() else { return };
                 let open = Open::new(first);
-                connection::serve(open.0.limits(), &preview, stream).await;
+                connection::serve(open.0.limits(), &preview, None, stream).await;
             });
         }
     }

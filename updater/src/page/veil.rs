@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::stream::Stream;
 
 /// Whether hyper may be heard.
 #[derive(Default)]
@@ -25,18 +26,18 @@ impl Veil {
 
 /// The socket.
 pub(super) struct Veiled<'a> {
-    stream: TcpStream,
+    stream: Stream,
     veil: &'a Veil,
     refused: Option<StatusCode>,
 }
 
 impl<'a> Veiled<'a> {
-    pub(super) fn new(stream: TcpStream, veil: &'a Veil) -> Veiled<'a> {
+    pub(super) fn new(stream: Stream, veil: &'a Veil) -> Veiled<'a> {
         Veiled { stream, veil, refused: None }
     }
 
     /// The socket, and the status with which hyper wanted to refuse.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<StatusCode>) {
+    pub(super) fn into_parts(self) -> (Stream, Option<StatusCode>) {
         (self.stream, self.refused)
     }
 }

@@ -157,6 +157,7 @@ impl World {
                 from: "1".into(),
                 to: "2".into(),
                 face: Default::default(),
+                certificate: None,
             },
             own_helper_image: None,
         }

@@ -1,0 +1,90 @@
+//! TLS for tests: a certificate made on the spot, an app that serves with it, and visitors
+//! who trust nobody else.
+
+use std::io;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// What the certificates are for.
+const NAME: &str = "web.test";
+
+/// A certificate and its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The certificate; it is its own root.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl Pair {
+    /// One that is valid for decades.
+    pub fn new() -> Pair {
+        Pair::valid_until(2090)
+    }
+
+    /// One that is valid until the first day of this year.
+    pub fn valid_until(year: i32) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([NAME.to_owned()]).expect("a name");
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2001, 1, 1), date_time_ymd(year, 1, 1));
+        let certificate = params.self_signed(&key).expect("signed").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+}
+
+impl Default for Pair {
+    fn default() -> Pair {
+        Pair::new()
+    }
+}
+
+/// What an app serves with.
+pub fn acceptor(certificate: &[u8], key: &[u8]) -> io::Result<TlsAcceptor> {
+    let wrong = |what: &str| io::Error::other(format!("no {what} in PEM"));
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| wrong("key"))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(io::Error::other)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Visitors who trust one certificate.
+#[derive(Clone)]
+pub struct Trust(TlsConnector);
+
+impl Trust {
+    /// Whoever trusts this one.
+    pub fn of(certificate: &str) -> Trust {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+        roots.add(root).expect("a root");
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the usual versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Trust(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// Agrees on keys with whoever is at the other end.
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(NAME).expect("a name");
+        self.0.connect(name, stream).await
+    }
+}
