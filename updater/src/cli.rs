@@ -204,6 +204,10 @@ pub struct How {
     /// Its private key, the same way [default: in the certificate's file].
     #[arg(long, env = "CHANGEOVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<Place>,
+    /// A file or folder in the container itself that the new one gets as well; may be
+    /// given several times.
+    #[arg(long, env = "CHANGEOVER_CARRY", value_name = "PATH", value_delimiter = ',', value_parser = inner_path)]
+    pub carry: Vec<String>,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,
@@ -255,6 +259,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{why}; write 90s, 2m or `1h 30m`");
     let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| wrong(&error))?;
     Duration::try_from(span).map_err(|_| wrong(&"a duration can't be negative"))
+}
+
+/// A path inside a container, and not all of it.
+fn inner_path(text: &str) -> Result<String, String> {
+    let path = path(text)?.trim_end_matches('/').to_owned();
+    match path.is_empty() || path.split('/').any(|part| part == "..") {
+        true => Err("name a file or folder in the container".to_owned()),
+        false => Ok(path),
+    }
 }
 
 fn path(text: &str) -> Result<String, String> {

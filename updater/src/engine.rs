@@ -15,7 +15,7 @@ mod wire;
 
 pub use endpoint::Endpoint;
 pub use error::EngineError;
-pub use files::FileError;
+pub use files::{FileError, PathStat};
 pub use images::split_reference;
 pub use streams::{Credentials, PullProgress};
 

@@ -8,10 +8,12 @@ mod dependants;
 mod error;
 mod helper;
 mod image;
+mod layer;
 mod leftovers;
 mod planning;
 mod preflight;
 mod reach;
+mod remark;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +23,7 @@ pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
 pub(crate) use reach::listen_in;
+pub use remark::Remark;
 
 use serde_json::Value;
 
@@ -61,6 +64,8 @@ pub struct Request {
     pub face: Face,
     /// With which the page speaks TLS, where the app's labels don't say.
     pub certificate: Option<Certificate>,
+    /// Files and folders in the container itself that the new one gets as well.
+    pub carry: Vec<String>,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }
@@ -89,8 +94,10 @@ pub struct Prepared {
     pub plan: Plan,
     /// How the new container will differ from the old one.
     pub differences: Vec<Difference>,
-    /// What can't be carried over.
+    /// What can't be carried over. Refuses the update, unless it is allowed.
     pub losses: Vec<Loss>,
+    /// What else is good to know.
+    pub remarks: Vec<Remark>,
     /// Containers of earlier updates of ours that will be cleared away: name and id.
     pub leftovers: Vec<(String, String)>,
     /// Where this program runs, as far as the helper must know.

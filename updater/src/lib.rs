@@ -14,9 +14,11 @@
 //! [`launch`] looks at everything that can be refused, fetches the image and fixes
 //! the [`plan`], while the app still serves. [`successor`] makes the create request
 //! of new from old as raw JSON, so that nothing is lost which we have never heard
-//! of. The old version is asked how it answers ([`gate::probe`]): new must answer as
-//! well, wherever old did, and needs not where it didn't. Who asks from inside a
-//! container says `self`: [`identity`] proves which one that is, and guesses nothing.
+//! of. What inspect doesn't show, files that the container wrote into itself, is looked
+//! for as well: it is carried over, or refuses. The old version is asked how it answers
+//! ([`gate::probe`]): new must answer as well, wherever old did, and needs not where it
+//! didn't. Who asks from inside a container says `self`: [`identity`] proves which one
+//! that is, and guesses nothing.
 //!
 //! # Helper
 //!

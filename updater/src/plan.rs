@@ -63,6 +63,9 @@ pub struct Member {
     /// Networks to connect after the create, for engines that take only one in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connect: Vec<Connect>,
+    /// Files and folders in the old container itself that are copied to the new one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carry: Vec<String>,
     /// What the new container must have once it runs.
     pub expected: Expected,
     /// How the gate talks to the new container.

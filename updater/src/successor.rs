@@ -73,6 +73,8 @@ pub struct Successor {
     pub expected: Expected,
     /// What can't be carried over, or not for certain.
     pub losses: Vec<Loss>,
+    /// Networks on which a MAC address may have been requested that nobody can see.
+    pub hidden_macs: Vec<String>,
     /// `?platform=` of the create request, if it isn't the engine's own.
     pub platform: Option<String>,
 }
@@ -97,6 +99,7 @@ pub fn successor(inputs: &Inputs<'_>) -> Result<Successor, SuccessorError> {
         connect,
         expected: Expected { networks: networks::expected(&old), ports: ports::expected(&old) },
         losses: losses(&old),
+        hidden_macs: networks::hidden_macs(&old),
         platform: foreign_platform(inputs.old, inputs.old_image, inputs.engine_platform),
     })
 }
@@ -143,6 +146,13 @@ pub enum Loss {
         /// That network.
         network: String,
     },
+    /// The container has written files into itself that exist nowhere else.
+    WritableLayer {
+        /// The container's name.
+        container: String,
+        /// The files.
+        files: Vec<String>,
+    },
 }
 
 impl Loss {
@@ -151,6 +161,18 @@ impl Loss {
         match self {
             Loss::ImageDefaults { .. } => "image-defaults",
             Loss::Disconnection { .. } => "disconnection",
+            Loss::WritableLayer { .. } => "writable-layer",
+        }
+    }
+
+    /// What to do instead of accepting it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Loss::ImageDefaults { .. } => "pull the old image again by its digest, or",
+            Loss::Disconnection { .. } => "`docker network connect` it to where it belongs, or",
+            Loss::WritableLayer { .. } => {
+                "keep them in a volume; `--carry PATH` takes a file or folder along, and"
+            }
         }
     }
 }
@@ -168,7 +190,28 @@ impl fmt::Display for Loss {
                 "the container is disconnected from every network; the new one will be \
                  connected to `{network}`"
             ),
+            Loss::WritableLayer { container, files } => write!(
+                f,
+                "`{container}` has written {} into itself that would go with it: {}",
+                counted(files.len(), "file"),
+                some_of(files)
+            ),
         }
+    }
+}
+
+/// `1 file`, `3 files`.
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first of a list, and how many there are besides.
+pub fn some_of(list: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = list[..list.len().min(SHOWN)].join(", ");
+    match list.len() {
+        0..=SHOWN => shown,
+        more => format!("{shown} and {} more", more - SHOWN),
     }
 }
 

@@ -132,6 +132,18 @@ pub const STEPS: &[Step] = &[
         undone: |v| !v.runs() || v.old_gone_or(|old| old.running),
         undo: |v| Call::Start { id: v.old_id() },
     },
+    // Only now does nobody write them any more. Old is still armed.
+    Step {
+        name: "carry files over",
+        undo_name: "leave the failed container its files",
+        key: "carry-files",
+        order: Order::AsStarted,
+        page: true,
+        done: |v| v.is_carried(),
+        act: |v| Call::Carry { from: v.old_id(), to: v.new_id() },
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
     Step {
         name: "park the old container",
         undo_name: "give the old container its name back",
@@ -243,6 +255,14 @@ pub enum Call {
     /// Look whether the new container is the same as the old one, but for what the
     /// update explains.
     Compare,
+    /// Copy the plan's files from one container to another that was never started, so
+    /// that it does no harm to do it again.
+    Carry {
+        /// The old container.
+        from: String,
+        /// The new one.
+        to: String,
+    },
     /// Change a restart policy.
     SetPolicy {
         /// The container.

@@ -11,10 +11,11 @@ use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::identity::own_name;
 use crate::launch::{
-    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Request, Surroundings,
-    is_finished, launch, prepare,
+    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Remark, Request,
+    Surroundings, is_finished, launch, prepare,
 };
 use crate::plan::{Image, Plan, helper_name, labels};
+use crate::successor::Loss;
 use crate::swap::Outcome;
 
 pub(super) async fn update(
@@ -38,24 +39,30 @@ pub(super) async fn check(engine: &Engine, args: Check, output: &Output) -> Resu
             "plan": prepared.plan,
             "differences": prepared.differences,
             "losses": prepared.losses.iter().map(|loss| json!({
-                "code": loss.name(), "text": loss.to_string(),
+                "code": loss.name(),
+                "text": loss.to_string(),
+                "accepted": request.allow.iter().any(|code| code == loss.name()),
             })).collect::<Vec<_>>(),
+            "remarks": prepared.remarks.iter().map(Remark::to_json).collect::<Vec<_>>(),
             "leftovers": prepared.leftovers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         }));
     } else {
-        explain(&prepared, output);
+        explain(&prepared, &request, output);
     }
     Ok(Exit::Done)
 }
 
 /// Prints the plan and everything that a person should know before saying yes.
-fn explain(prepared: &Prepared, output: &Output) {
+fn explain(prepared: &Prepared, request: &Request, output: &Output) {
     let plan = &prepared.plan;
     output.event(&planned(plan));
     for member in &plan.members {
         let state = if member.old.running { "running" } else { "stopped, and is left stopped" };
         output.say(&format!("container: {} ({state})", member.name));
         output.say(&format!("gate: {}", gate_in_words(member)));
+        for path in &member.carry {
+            output.say(&format!("carried over: {path}, which is in the container itself"));
+        }
     }
     for published in &plan.handover.published {
         let answers = if published.answers { "answers now" } else { "does not answer now" };
@@ -66,15 +73,25 @@ fn explain(prepared: &Prepared, output: &Output) {
     }
     match prepared.differences.is_empty() {
         true => output.say("no differences but the image"),
-        false => output.say("differences:"),
+        false => output.say("what will differ from the container as it is:"),
     }
     for difference in &prepared.differences {
         output.say(&format!("  {difference}"));
     }
+    for remark in &prepared.remarks {
+        output.say(&format!("good to know: {remark}"));
+    }
     for loss in &prepared.losses {
         output.say(&format!("lost: {loss} ({})", loss.name()));
     }
-    output.say("nothing was touched; `changeover update` with the same arguments does it");
+    match refusing(prepared, request) {
+        Some(loss) => output.say(&format!(
+            "nothing was touched; `changeover update` will refuse because of what would be lost: {} `--allow {}` accepts it",
+            loss.way_out(),
+            loss.name()
+        )),
+        None => output.say("nothing was touched; `changeover update` with the same arguments does it"),
+    }
 }
 
 fn gate_in_words(member: &crate::plan::Member) -> String {
@@ -121,6 +138,7 @@ pub(super) async fn resume(
         plan,
         differences: Vec::new(),
         losses: Vec::new(),
+        remarks: Vec::new(),
         leftovers: Vec::new(),
         surroundings: Surroundings::look(engine).await,
     };
@@ -260,16 +278,20 @@ async fn bring_in(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let prepared = prepare(engine, request, |event| output.event(&event)).await?;
-    if let Some(loss) =
-        prepared.losses.iter().find(|loss| !request.allow.iter().any(|code| code == loss.name()))
-    {
+    if let Some(loss) = refusing(&prepared, request) {
         return Err(crate::launch::LaunchError::Loss {
             loss: loss.to_string(),
+            way_out: loss.way_out(),
             code: loss.name().to_owned(),
         }
         .into());
     }
     start(engine, prepared, helper, output).await
+}
+
+/// A loss that nobody has accepted.
+fn refusing<'a>(prepared: &'a Prepared, request: &Request) -> Option<&'a Loss> {
+    prepared.losses.iter().find(|loss| !request.allow.iter().any(|code| code == loss.name()))
 }
 
 async fn start(
@@ -357,6 +379,7 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         title: how.page.title.clone(),
         face: how.page.face(),
         certificate: how.tls_cert.clone().map(|file| Certificate::new(file, how.tls_key.clone())),
+        carry: how.carry.clone(),
         allow: how.allow.clone(),
     })
 }

@@ -50,6 +50,15 @@ impl Engine {
         Ok(images.as_array().cloned().unwrap_or_default())
     }
 
+    /// Gives an image another reference, which may have meant another image before.
+    pub async fn tag(&self, id: &str, reference: &str) -> Result<(), EngineError> {
+        let (repository, tag) = split_reference(reference);
+        let request = Request::post(format!("/images/{}/tag", segment(id)))
+            .query("repo", repository)
+            .query("tag", tag.unwrap_or("latest"));
+        self.call(request).await.map(drop)
+    }
+
     /// Removes an image reference; `Ok(false)` where a container still uses it.
     pub async fn remove_image(&self, reference: &str) -> Result<bool, EngineError> {
         match self.call(Request::delete(format!("/images/{reference}"))).await {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -52,6 +54,10 @@ impl Request {
 
     pub(super) fn head(path: impl Into<String>) -> Request {
         Request::new("HEAD", path)
+    }
+
+    pub(super) fn put(path: impl Into<String>) -> Request {
+        Request::new("PUT", path).tar(Vec::new())
     }
 
     pub(super) fn post(path: impl Into<String>) -> Request {
@@ -131,7 +137,53 @@ impl Wire {
         }
     }
 
+    /// Sends the body of what answers `from` as the body of `to`, without ever holding
+    /// all of it.
+    pub(super) async fn pipe(&self, from: Request, to: Request) -> Result<Reply, EngineError> {
+        let doing = format!("{} {}", to.method, to.path);
+        let limit = to.limit;
+        let piped = async {
+            let source = format!("{} {}", from.method, from.path);
+            let answer = self.open(&from, Full::new(Bytes::new()), &source).await?;
+            if answer.status().as_u16() >= 400 {
+                return self.read(answer, &source).await;
+            }
+            let answer = self.open(&to, answer.into_body(), &doing).await?;
+            self.read(answer, &doing).await
+        };
+        match tokio::time::timeout(limit, piped).await {
+            Ok(done) => done,
+            Err(_) => Err(EngineError::Silent { doing, seconds: limit.as_secs() }),
+        }
+    }
+
     async fn exchange(&self, request: Request, doing: &str) -> Result<Reply, EngineError> {
+        let body = Full::new(request.body.clone());
+        let answer = self.open(&request, body, doing).await?;
+        self.read(answer, doing).await
+    }
+
+    async fn read(&self, answer: Response<Incoming>, doing: &str) -> Result<Reply, EngineError> {
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|e| {
+            EngineError::from_io(self.endpoint.to_string(), doing, io::Error::other(e))
+        })?;
+        let body = body.to_bytes();
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
+    }
+
+    /// Sends a request on a connection of its own, which ends with the answer's body.
+    async fn open<B>(
+        &self,
+        request: &Request,
+        body: B,
+        doing: &str,
+    ) -> Result<Response<Incoming>, EngineError>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
         let broken = |source| EngineError::from_io(self.endpoint.to_string(), doing, source);
         let connecting = tokio::time::timeout(CONNECT_LIMIT, async {
             Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
@@ -147,19 +199,16 @@ impl Wire {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken_http)?;
-        let driver = tokio::spawn(connection);
+        // It ends when everything has been said, as nobody can ask for anything else.
+        tokio::spawn(connection);
         let http = hyper::Request::builder()
             .method(request.method)
             .uri(request.target())
             .header(HOST, "docker")
             .header(CONTENT_TYPE, request.content_type)
-            .body(Full::new(request.body))
+            .body(body)
             .map_err(|e| broken(io::Error::other(e)))?;
-        let answer = sender.send_request(http).await.map_err(broken_http)?;
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(broken_http)?.to_bytes();
-        driver.abort();
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
+        sender.send_request(http).await.map_err(broken_http)
     }
 }
 

@@ -109,10 +109,12 @@ pub enum LaunchError {
         path: String,
     },
     /// Something would be lost.
-    #[error("{loss}\nhint: `--allow {code}` accepts that")]
+    #[error("{loss}\nhint: {way_out} `--allow {code}` accepts that")]
     Loss {
         /// What.
         loss: String,
+        /// What to do instead.
+        way_out: &'static str,
         /// Its code.
         code: String,
     },

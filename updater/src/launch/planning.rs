@@ -9,13 +9,13 @@ use tracing::warn;
 use super::image::canonical;
 use super::preflight::Found;
 use super::{
-    HealthRequest, LaunchError, Prepared, Request, Surroundings, certificate, dependants, reach,
-    text,
+    HealthRequest, LaunchError, Prepared, Remark, Request, Surroundings, certificate, dependants,
+    layer, reach, text,
 };
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
 use crate::plan::{GatePlan, Image, Member, Old, PageSettings, Plan, Probe, Published, SCHEMA};
-use crate::successor::{Inputs, Pair, Successor, differences, predicted, successor};
+use crate::successor::{Inputs, Loss, Pair, Successor, differences, predicted, successor};
 
 /// What the engine waits for between the stop signal and SIGKILL, if nobody said.
 const STOP_SECONDS: u64 = 10;
@@ -52,17 +52,21 @@ pub(super) async fn plan(
         new_image: &new_image,
         moved: &[],
     });
-    let mut losses = made.losses.clone();
+    let mut remains = Remains::default();
+    let carry =
+        look_at_remains(engine, &found.app, &found.old, &request.carry, &made, &mut remains)
+            .await?;
     let image = Image {
         reference: request.image.clone(),
         id: text(&new_image, "/Id").to_owned(),
         digest: digest_of(&new_image, &request.image),
     };
-    let mut members = vec![member(&found.old, found.old_image.as_ref(), image, made, probe)];
+    let mut members =
+        vec![Member { carry, ..member(&found.old, found.old_image.as_ref(), image, made, probe) }];
     for dependant in &found.dependants {
-        let (member, lost) = along(engine, &found, dependant, &members, &mut published).await?;
+        let member =
+            along(engine, &found, dependant, &members, &mut published, &mut remains).await?;
         members.push(member);
-        losses.extend(lost);
     }
     let plan = Plan {
         schema: SCHEMA,
@@ -89,7 +93,14 @@ pub(super) async fn plan(
         own_helper_image: None,
     };
     let surroundings = Surroundings::of(engine, found.own.as_ref());
-    Ok(Prepared { plan, differences, losses, leftovers: found.leftovers, surroundings })
+    Ok(Prepared {
+        plan,
+        differences,
+        losses: remains.losses,
+        remarks: remains.remarks,
+        leftovers: found.leftovers,
+        surroundings,
+    })
 }
 
 /// A container that depends on the app: recreated on its own image, onto the new ids.
@@ -99,7 +110,8 @@ async fn along(
     old: &Value,
     before: &[Member],
     published: &mut Vec<Published>,
-) -> Result<(Member, Vec<crate::successor::Loss>), LaunchError> {
+    remains: &mut Remains,
+) -> Result<Member, LaunchError> {
     let name = text(old, "/Name").trim_start_matches('/').to_owned();
     let image = engine.image(text(old, "/Image")).await.map_err(LaunchError::engine)?;
     let Some(image) = image else {
@@ -123,11 +135,67 @@ async fn along(
         false => Probe::Running,
     };
     published.extend(ports);
-    let losses = made.losses.clone();
+    let carry = look_at_remains(engine, &found.app, old, &[], &made, remains).await?;
     let digest = digest_of(&image, reference);
     let id = text(&image, "/Id").to_owned();
     let image_of = Image { reference: reference.to_owned(), id, digest };
-    Ok((member(old, Some(&image), image_of, made, probe), losses))
+    Ok(Member { carry, ..member(old, Some(&image), image_of, made, probe) })
+}
+
+/// What stays behind, of all members together.
+#[derive(Default)]
+struct Remains {
+    losses: Vec<Loss>,
+    remarks: Vec<Remark>,
+}
+
+/// Finds out what of a container wouldn't come along; returns what is carried over.
+async fn look_at_remains(
+    engine: &Engine,
+    app: &str,
+    old: &Value,
+    asked: &[String],
+    made: &Successor,
+    remains: &mut Remains,
+) -> Result<Vec<String>, LaunchError> {
+    let name = text(old, "/Name").trim_start_matches('/').to_owned();
+    remains.losses.extend(made.losses.iter().cloned());
+    if !made.hidden_macs.is_empty() {
+        remains.remarks.push(Remark::MacAddresses {
+            container: name.clone(),
+            networks: made.hidden_macs.clone(),
+        });
+    }
+    for path in asked {
+        let there = engine.path_stat(text(old, "/Id"), path).await.map_err(LaunchError::engine)?;
+        if there.is_none() {
+            return Err(LaunchError::Unsuitable {
+                app: app.to_owned(),
+                why: format!("there is no {path} in it that could be carried over"),
+                hint: "`docker diff` lists what it has written".into(),
+            });
+        }
+    }
+    let layer = match layer::look(engine, old, asked).await {
+        Ok(layer) => layer,
+        Err(error) if error.is_refusal() => {
+            let why = error.to_string();
+            remains.remarks.push(Remark::UnknownLayer { container: name, why });
+            return Ok(asked.to_vec());
+        }
+        Err(error) => return Err(LaunchError::engine(error)),
+    };
+    if !layer.lost.is_empty() {
+        remains.losses.push(Loss::WritableLayer { container: name.clone(), files: layer.lost });
+    }
+    if !layer.changed.is_empty() || !layer.deleted.is_empty() {
+        remains.remarks.push(Remark::ChangedFiles {
+            container: name,
+            changed: layer.changed,
+            deleted: layer.deleted,
+        });
+    }
+    Ok(layer.carried)
 }
 
 /// What a successor is made from, apart from the engine.
@@ -195,6 +263,7 @@ fn member(
         create: Some(made.create),
         platform: made.platform,
         connect: made.connect,
+        carry: Vec::new(),
         expected: made.expected,
         probe,
     }

@@ -61,6 +61,25 @@ pub(super) fn losses(old: &Old<'_>) -> Vec<Loss> {
     losses
 }
 
+/// Networks on which a requested address can't be told from a generated one, so that
+/// the new container gets a generated one.
+pub(super) fn hidden_macs(old: &Old<'_>) -> Vec<String> {
+    if has_no_endpoints_of_its_own(old) || old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE {
+        return Vec::new();
+    }
+    let main = main_network(old);
+    let others = networks(old).iter().filter(|(name, _)| Some(name.as_str()) != main);
+    others
+        .filter_map(|(name, settings)| {
+            let settings = settings.as_object()?;
+            // One that is stopped shows none at all.
+            let unseen = text(settings, "MacAddress").is_empty();
+            let random = old.inputs.api >= ApiVersion::RANDOM_MAC && !was_requested(old, settings);
+            (unseen || random).then(|| name.clone())
+        })
+        .collect()
+}
+
 pub(super) fn aliases(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     if at.network == "bridge" {
         return None;
@@ -103,13 +122,22 @@ fn was_requested(old: &Old<'_>, settings: &Map<String, Value>) -> bool {
         return false;
     };
     if old.inputs.api >= ApiVersion::RANDOM_MAC || old.is_podmans() {
-        return first & 0x02 == 0;
+        return first & 0x02 == 0 || looks_chosen(&address);
     }
     let Ok(ip) = text(settings, "IPAddress").parse::<Ipv4Addr>() else {
         return false;
     };
     let [a, b, c, d] = ip.octets();
     address != format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// Whether a person has thought of this address: by chance, one in a few thousand
+/// begins like this, or says the same thing three times.
+fn looks_chosen(address: &str) -> bool {
+    let octets: Vec<&str> = address.split(':').collect();
+    let repeats = octets.iter().any(|one| octets.iter().filter(|other| one == *other).count() >= 3);
+    let zeros = octets.iter().filter(|octet| **octet == "00").count() >= 2;
+    repeats || zeros || ["02:42:", "52:54:00:"].iter().any(|start| address.starts_with(start))
 }
 
 fn networks<'a>(old: &Old<'a>) -> &'a Map<String, Value> {

@@ -145,6 +145,7 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         old: facts.old.as_ref(),
         new: facts.new.as_ref(),
         sameness: &facts.sameness,
+        carried: facts.carried,
         gate: &facts.gate,
         old_answers: facts.old_answers,
         committed,

@@ -23,6 +23,8 @@ pub struct MemberFacts {
     pub new: Option<Container>,
     /// Whether the new container was found to be the same as the old one.
     pub sameness: Sameness,
+    /// Whether the plan's files were copied since the old container was stopped.
+    pub carried: bool,
     /// What the gate says of the new container.
     pub gate: Verdict,
     /// Whether the restored old container answers, or has had its time to.

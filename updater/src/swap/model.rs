@@ -94,6 +94,7 @@ struct World {
     /// The helper was told no; it forgets that when it dies.
     refused: bool,
     compared: Vec<bool>,
+    carried: Vec<bool>,
     proof: Vec<Proof>,
     answers: Vec<bool>,
 }
@@ -115,6 +116,7 @@ impl World {
             bereaved: false,
             refused: false,
             compared: vec![false; size],
+            carried: vec![false; size],
             proof: vec![Proof::None; size],
             answers: vec![false; size],
         }
@@ -136,6 +138,8 @@ impl World {
             create: Some(json!({})),
             platform: None,
             connect: Vec::new(),
+            // Policies make no difference to it.
+            carry: if self.policy == "always" { vec!["/secret".into()] } else { Vec::new() },
             expected: Expected::default(),
             probe: Probe::Running,
         };
@@ -185,6 +189,7 @@ impl World {
                     (true, Fate::Differs) => Sameness::Differs("a field".into()),
                     (true, _) => Sameness::Same,
                 },
+                carried: self.carried[n],
                 gate: match (new, self.fate) {
                     (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
                         Verdict::Failed("unhealthy".into())
@@ -226,6 +231,11 @@ impl World {
                     }
                 },
                 Call::Connect { .. } => {}
+                Call::Carry { from, to } => {
+                    assert!(!world.find(from).running, "copied what is still being written");
+                    assert_eq!(world.find(to).started, NEVER, "copied into one that was started");
+                    world.carried[*member] = true;
+                }
                 Call::Compare => world.compared[*member] = true,
                 Call::SetPolicy { id, policy } => {
                     world.find(id).policy = known(policy["Name"].as_str().expect("a name"));
@@ -239,6 +249,7 @@ impl World {
                     );
                     found.running = false;
                     found.stopped_by_hand = true;
+                    world.carried[*member] = false;
                 }
                 Call::Start { id } if id.starts_with("new") => match self.fate {
                     Fate::StartRefused => world.refused = true,
@@ -319,6 +330,7 @@ impl World {
                 let mut without_new = self.clone();
                 without_new.members[n].1 = None;
                 without_new.compared[n] = false;
+                without_new.carried[n] = false;
                 without_new.proof[n] = Proof::None;
                 worlds.push(without_new);
             }
@@ -335,6 +347,7 @@ impl World {
         let mut world = self.clone();
         world.refused = false;
         world.compared.fill(false);
+        world.carried.fill(false);
         world.proof.fill(Proof::None);
         world.answers.fill(false);
         world

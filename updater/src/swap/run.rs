@@ -53,6 +53,7 @@ pub struct Runner<'a> {
 #[derive(Default)]
 struct Seen {
     sameness: Vec<Sameness>,
+    carried: Vec<bool>,
     verdicts: Vec<Verdict>,
     old_answers: Vec<bool>,
     refusal: Option<String>,
@@ -120,6 +121,7 @@ impl<'a> Runner<'a> {
             gates: plan.members.iter().enumerate().map(gate).collect(),
             seen: Seen {
                 sameness: vec![Sameness::Unknown; members],
+                carried: vec![false; members],
                 verdicts: vec![Verdict::Pending; members],
                 old_answers: vec![false; members],
                 ..Seen::default()
@@ -182,6 +184,7 @@ impl<'a> Runner<'a> {
     fn with_own_observations(&self, mut observed: Observed) -> Observed {
         for (n, member) in observed.facts.members.iter_mut().enumerate() {
             member.sameness = self.seen.sameness[n].clone();
+            member.carried = self.seen.carried[n];
             member.gate = self.seen.verdicts[n].clone();
             member.old_answers = self.seen.old_answers[n];
         }
@@ -283,6 +286,7 @@ impl<'a> Runner<'a> {
                 let body = create_body(self.plan, member);
                 self.engine.create(&plan.next_name(), plan.platform.as_deref(), &body).await?;
                 self.seen.sameness[member] = Sameness::Unknown;
+                self.seen.carried[member] = false;
                 Ok(())
             }
             Call::Connect { id, network } => {
@@ -290,9 +294,18 @@ impl<'a> Runner<'a> {
                 let endpoint = endpoint.map(|c| c.endpoint.clone()).unwrap_or(Value::Null);
                 self.engine.connect_network(network, id, &endpoint).await
             }
+            Call::Carry { from, to } => {
+                for path in &plan.carry {
+                    self.engine.copy(from, to, path).await?;
+                }
+                self.seen.carried[member] = true;
+                Ok(())
+            }
             Call::SetPolicy { id, policy } => self.engine.set_policy(id, policy).await,
             Call::Stop { id } => {
                 self.switch.settle(SETTLE_LIMIT).await;
+                // It may have written since, if somebody has started it again.
+                self.seen.carried[member] = false;
                 self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
             }
             Call::Start { id } => {

@@ -12,6 +12,7 @@ pub struct View<'a> {
     /// The new container, if there is one.
     pub new: Option<&'a Container>,
     pub(super) sameness: &'a Sameness,
+    pub(super) carried: bool,
     pub(super) gate: &'a Verdict,
     pub(super) old_answers: bool,
     pub(super) committed: bool,
@@ -67,6 +68,15 @@ impl View<'_> {
             || self.new_started()
             || self.new_gone_or(|new| new.name == self.plan.name)
             || self.old_gone_or(|old| old.name == self.plan.parked_name())
+    }
+
+    /// A helper that was killed doesn't know, and copies again.
+    pub(super) fn is_carried(&self) -> bool {
+        self.plan.carry.is_empty()
+            || self.carried
+            || self.new_started()
+            || self.old.is_none()
+            || self.new.is_none()
     }
 
     pub(super) fn missing_network(&self) -> Option<String> {

@@ -209,6 +209,29 @@ fn a_mac_address_that_no_engine_generates_is_kept_on_the_other_networks_too() {
 }
 
 #[test]
+fn a_mac_address_that_looks_chosen_is_kept_on_the_other_networks_too() {
+    for mut case in recorded("macs").into_iter().filter(|case| case.engine == "28.5") {
+        for chosen in ["02:42:0a:01:02:03", "52:54:00:a1:b2:c3", "0a:00:00:12:34:56"] {
+            case.old["NetworkSettings"]["Networks"]["third"]["MacAddress"] = chosen.into();
+            assert_eq!(endpoint(&case, "third")["MacAddress"], chosen);
+            assert!(!case.successor().hidden_macs.contains(&"third".to_owned()), "{chosen}");
+        }
+    }
+}
+
+#[test]
+fn a_mac_address_that_may_be_lost_is_told_where_that_can_be() {
+    for case in recorded("macs").into_iter().chain(recorded("nets")) {
+        let hidden = case.successor().hidden_macs;
+        assert_eq!(hidden.contains(&"third".to_owned()), case.engine == "28.5", "{}", case.engine);
+        assert!(!hidden.contains(&"back".to_owned()) || case.old["Config"]["MacAddress"].is_null());
+    }
+    for case in recorded("user").into_iter().chain(recorded("host")).chain(recorded("side")) {
+        assert!(case.successor().hidden_macs.is_empty(), "one network at most: {}", case.engine);
+    }
+}
+
+#[test]
 fn a_generated_hostname_is_generated_again() {
     for name in ["ports", "host", "side", "utshost"] {
         for case in recorded(name) {

@@ -1,0 +1,82 @@
+//! What a person should know before saying yes, though it refuses nothing.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::successor::{counted, some_of};
+
+/// Something that is good to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// Files of the old image were changed or deleted in the running container. Its
+    /// start does that as a rule, and the new one's will do it again.
+    ChangedFiles {
+        /// The container's name.
+        container: String,
+        /// Changed ones.
+        changed: Vec<String>,
+        /// Deleted ones.
+        deleted: Vec<String>,
+    },
+    /// What was written into the container could not be looked at.
+    UnknownLayer {
+        /// The container's name.
+        container: String,
+        /// The engine's words.
+        why: String,
+    },
+    /// The engine doesn't tell MAC addresses that were asked for on these networks from
+    /// generated ones, and new ones are generated.
+    MacAddresses {
+        /// The container's name.
+        container: String,
+        /// Networks besides the main one.
+        networks: Vec<String>,
+    },
+}
+
+impl Remark {
+    /// A stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Remark::ChangedFiles { .. } => "changed-files",
+            Remark::UnknownLayer { .. } => "unknown-layer",
+            Remark::MacAddresses { .. } => "mac-addresses",
+        }
+    }
+
+    /// As an object for programs.
+    pub fn to_json(&self) -> Value {
+        json!({ "code": self.code(), "text": self.to_string() })
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remark::ChangedFiles { container, changed, deleted } => {
+                write!(f, "in `{container}`, ")?;
+                let mut parts = Vec::new();
+                if !changed.is_empty() {
+                    let count = counted(changed.len(), "file");
+                    parts.push(format!("{count} of the image changed ({})", some_of(changed)));
+                }
+                if !deleted.is_empty() {
+                    let count = counted(deleted.len(), "file");
+                    parts.push(format!("{count} deleted ({})", some_of(deleted)));
+                }
+                write!(f, "{}; the new one starts with its image's", parts.join(", "))
+            }
+            Remark::UnknownLayer { container, why } => write!(
+                f,
+                "what `{container}` has written into itself can't be looked at, and goes with it: {why}"
+            ),
+            Remark::MacAddresses { container, networks } => write!(
+                f,
+                "this engine doesn't tell whether `{container}` was given its MAC address on {}; it gets a generated one",
+                some_of(networks)
+            ),
+        }
+    }
+}
