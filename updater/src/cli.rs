@@ -3,6 +3,7 @@
 mod exit;
 mod face;
 mod look;
+mod manual;
 mod output;
 mod update;
 
@@ -29,8 +30,11 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         let emit = |event: &crate::events::Event| Output::new(true, false).event(event);
         return Ok(Exit::from(&crate::helper::run(endpoint, &helper, emit).await?));
     }
-    if let Command::Page(command) = cli.command {
-        return face::preview(command).await;
+    match cli.command {
+        Command::Page(command) => return face::preview(command).await,
+        Command::Completions { shell } => return Ok(manual::completions(shell)),
+        Command::Man { dir } => return manual::man(dir.as_deref()),
+        _ => {}
     }
     let engine = launch::connect(cli.host.as_ref()).await?;
     let done = match cli.command {
@@ -40,7 +44,11 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Rollback(args) => update::rollback(&engine, args, &output).await,
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
-        Command::Page(_) | Command::Run { .. } => Ok(Exit::Done),
+        // Done above, without an engine.
+        Command::Page(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Run { .. } => Ok(Exit::Done),
     };
     output.done();
     done
@@ -114,6 +122,23 @@ pub enum Command {
         after_help = "Example:\n  changeover page --preview --title Wiki --page-accent '#aa3366' --page-logo logo.svg"
     )]
     Page(PageCommand),
+    /// Print the completions of a shell.
+    #[command(
+        after_help = "Example:\n  changeover completions bash > /etc/bash_completion.d/changeover"
+    )]
+    Completions {
+        /// Whose.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command.
+    #[command(
+        after_help = "Examples:\n  changeover man | man -l -\n  changeover man --dir /usr/local/share/man/man1"
+    )]
+    Man {
+        /// Where to write changeover.1, changeover-update.1 and so on.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// What the helper container runs.
     #[command(hide = true)]
     Run {

@@ -127,6 +127,17 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// No manual page.
+    #[error(
+        "cannot write the manual pages to {}\nhint: --dir names a directory in which you may write", dir.as_deref().unwrap_or("standard output".as_ref()).display()
+    )]
+    ManualPage {
+        /// Where.
+        dir: Option<PathBuf>,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
     /// A page of one's own that can't be shown.
     #[error(transparent)]
     PageFolder(#[from] FolderError),

@@ -48,6 +48,18 @@ fn a_wrong_command_line(kind: EngineKind) {
     for code in ["0  updated", "2  ", "10  ", "20  ", "21  ", "30  "] {
         assert!(help.contains(code), "no exit code {code:?} in {help}");
     }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = String::from_utf8_lossy(&output(&["completions", shell]).stdout).into_owned();
+        assert!(script.contains("health-timeout"), "{shell} completes no options");
+    }
+    let manuals = world.lab.dir().join("man");
+    let done = output(&["man", "--dir", &manuals.display().to_string()]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    for page in ["changeover.1", "changeover-update.1", "changeover-status.1"] {
+        let text = std::fs::read_to_string(manuals.join(page)).expect("a page for each command");
+        assert!(text.contains("changeover update") || text.contains("Example"), "{page}: {text}");
+    }
+    assert_eq!(output(&["man", "--dir", "/proc/man"]).status.code(), Some(21));
     // The environment says the same as the flags, in the ways that people write it.
     for on in ["1", "true", "yes"] {
         let done = world.command(&["gc"]).env("CHANGEOVER_JSON", on).output().expect("it runs");
