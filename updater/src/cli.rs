@@ -43,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Resume(args) => update::resume(&engine, args, &output).await,
         Command::Rollback(args) => update::rollback(&engine, args, &output).await,
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
+        Command::Doctor => look::doctor(&engine, &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
         // Done above, without an engine.
         Command::Page(_)
@@ -117,6 +118,9 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Look at engine, kernel, firewall and disk, and say what would be possible here.
+    #[command(after_help = "Examples:\n  changeover doctor\n  changeover doctor --json")]
+    Doctor,
     /// Show the page in all its states, without an engine and without an app.
     #[command(
         after_help = "Example:\n  changeover page --preview --title Wiki --page-accent '#aa3366' --page-logo logo.svg"

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod dependants;
+pub mod doctor;
 mod error;
 mod helper;
 mod image;

@@ -1,4 +1,4 @@
-//! `status` and `gc`.
+//! `status`, `doctor` and `gc`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::events::Event;
 use crate::follow::{Followed, judge};
 use crate::helper::read_plan;
+use crate::launch::doctor::{Health, examine};
 use crate::launch::{NEEDS_A_PERSON, is_finished};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
@@ -73,6 +74,18 @@ pub(super) async fn status(
         output.say("no update is under way, and none has left a trace");
     }
     Ok(Exit::Done)
+}
+
+pub(super) async fn doctor(engine: &Engine, output: &Output) -> Result<Exit, CliError> {
+    let findings = examine(engine).await?;
+    for finding in &findings {
+        match output.is_json() {
+            true => output.json(finding),
+            false => output.say(&finding.to_string()),
+        }
+    }
+    let is_bad = findings.iter().any(|finding| finding.health == Health::Bad);
+    Ok(if is_bad { Exit::Refused } else { Exit::Done })
 }
 
 fn in_words(status: &AppStatus) -> String {

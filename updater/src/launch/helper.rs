@@ -287,10 +287,15 @@ fn create_body(
     })
 }
 
+/// This very program.
+pub(super) fn own_program() -> std::io::Result<Vec<u8>> {
+    std::fs::read("/proc/self/exe")
+}
+
 /// Makes the helper's image from the running binary, unless it is there already.
 async fn own_image(engine: &Engine, app: &str) -> Result<String, LaunchError> {
     let failed = |why: String| LaunchError::Helper { app: app.to_owned(), why, source: None };
-    let binary = std::fs::read("/proc/self/exe")
+    let binary = own_program()
         .map_err(|error| failed(format!("this program cannot read itself ({error})")))?;
     if needs_a_loader(&binary) {
         return Err(failed(
@@ -329,7 +334,7 @@ fn tar_of(binary: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Whether an ELF file asks for a dynamic loader: it has a PT_INTERP segment.
-fn needs_a_loader(elf: &[u8]) -> bool {
+pub(super) fn needs_a_loader(elf: &[u8]) -> bool {
     const PT_INTERP: u32 = 3;
     let u16_at = |at: usize| {
         elf.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes) as usize

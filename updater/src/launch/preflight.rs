@@ -8,7 +8,7 @@ use crate::identity::own_container;
 use crate::plan::{helper_name, labels};
 
 /// Fetching an image with less room than this would risk the app itself.
-const ROOM_MB: u64 = 200;
+pub(super) const ROOM_MB: u64 = 200;
 
 /// What the preflight looked at, for those who come after it.
 pub(super) struct Found {
@@ -79,15 +79,21 @@ pub(super) fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchErro
 
 /// Looks at the engine's disk, where it can be seen from here.
 fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
-    let root = text(info, "/DockerRootDir");
-    // The root of an overlay file system shows the disk that it lies on.
-    let path = if in_container { "/" } else { root };
-    let Ok(disk) = rustix::fs::statvfs(path) else { return Ok(()) };
-    let free = disk.f_bavail * disk.f_frsize / 1_000_000;
-    match free < ROOM_MB {
-        true => Err(LaunchError::NoSpace { free, needed: ROOM_MB, path: root.to_owned() }),
-        false => Ok(()),
+    match room(info, in_container) {
+        Some(free) if free < ROOM_MB => {
+            let path = text(info, "/DockerRootDir").to_owned();
+            Err(LaunchError::NoSpace { free, needed: ROOM_MB, path })
+        }
+        _ => Ok(()),
     }
+}
+
+/// Megabytes that are free where the engine keeps images, if that can be seen from here.
+pub(super) fn room(info: &Value, in_container: bool) -> Option<u64> {
+    // The root of an overlay file system shows the disk that it lies on.
+    let path = if in_container { "/" } else { text(info, "/DockerRootDir") };
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail * disk.f_frsize / 1_000_000)
 }
 
 async fn no_such_container(engine: &Engine, app: &str) -> Result<LaunchError, LaunchError> {

@@ -1,7 +1,7 @@
 //! Exit codes, help, and output for programs.
 
 use changeover_tests::lab::EngineKind;
-use changeover_tests::world::{World, web};
+use changeover_tests::world::{Done, World, web};
 use serde_json::{Value, json};
 
 use super::{case, docker, snapshot, update, world_with_web};
@@ -12,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("a_wrong_command_line_ends_with_2_and_help_has_examples", a_wrong_command_line),
         case("every_line_of_json_output_is_an_object", every_line_of_json_is_an_object),
         case("check_tells_the_differences_and_touches_nothing", check_touches_nothing),
+        case("the_doctor_says_what_would_be_possible", the_doctor),
         case("nothing_to_do_ends_with_10", nothing_to_do_ends_with_10),
     ]
 }
@@ -37,7 +38,7 @@ fn a_wrong_command_line(kind: EngineKind) {
         assert!(!done.stderr.is_empty(), "{args:?} says nothing");
         assert!(done.stdout.is_empty(), "{args:?} writes to standard output");
     }
-    for command in ["update", "check", "status", "resume", "rollback", "gc"] {
+    for command in ["update", "check", "status", "doctor", "resume", "rollback", "gc"] {
         let done = output(&[command, "--help"]);
         let help = String::from_utf8_lossy(&done.stdout).into_owned();
         assert_eq!(done.status.code(), Some(0));
@@ -65,6 +66,36 @@ fn a_wrong_command_line(kind: EngineKind) {
         let done = world.command(&["gc"]).env("CHANGEOVER_JSON", on).output().expect("it runs");
         assert_eq!(done.status.code(), Some(0), "CHANGEOVER_JSON={on}: {done:?}");
     }
+}
+
+fn the_doctor(kind: EngineKind) {
+    let world = World::start(kind);
+    let done = world.changeover(&["doctor"]).expect(0);
+    let found = |done: &Done, topic: &str, health: &str| {
+        let is_it = |event: &&Value| event["topic"] == topic;
+        let event = done.events.iter().find(is_it).unwrap_or_else(|| panic!("no {topic}"));
+        assert_eq!(event["health"], health, "{event}");
+        event["text"].as_str().expect("words").to_owned()
+    };
+    assert!(found(&done, "engine", "good").contains(kind.version()));
+    found(&done, "network", "good");
+    found(&done, "redirect", "good");
+    found(&done, "disk", "good");
+    found(&done, "program", "good");
+    assert!(found(&done, "identity", "good").contains("none of the engine's"));
+    // A kernel that is not to be changed by us: the page is bound then.
+    let world_says = world
+        .lab
+        .host_command("setpriv")
+        .args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"])
+        .arg(changeover_tests::world::program("changeover"))
+        .args(["doctor", "--json"])
+        .env("DOCKER_HOST", world.lab.docker_host())
+        .output()
+        .expect("setpriv runs");
+    let said = String::from_utf8_lossy(&world_says.stdout).into_owned();
+    let redirect = said.lines().find(|line| line.contains(r#""redirect""#)).expect("a line");
+    assert!(redirect.contains("limited") && redirect.contains("not possible"), "{redirect}");
 }
 
 fn every_line_of_json_is_an_object(kind: EngineKind) {
