@@ -44,7 +44,7 @@ pub use claim::clear_leftovers;
 pub use image::busybox;
 /// Installing what the machine lacks.
 pub(crate) mod tools {
-    pub(crate) use super::install::{install_packages, is_installed, run};
+    pub(crate) use super::install::{compose_rootfs, install_packages, is_installed, run};
 }
 
 pub use install::{EngineKind, InstallError, UnknownEngine, install};

@@ -2,6 +2,7 @@
 //! visitors.
 
 pub mod browser;
+pub mod compose;
 pub mod fake;
 pub mod lab;
 pub mod load;

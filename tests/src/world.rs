@@ -202,6 +202,32 @@ impl World {
         }
     }
 
+    /// The body of one GET in the engine host's network.
+    pub fn fetch(&self, at: SocketAddr, path: &str) -> String {
+        let path = path.to_owned();
+        let enter = Some(netns(self.lab.host_netns().name()));
+        let asked = crate::load::thread_at(enter, move || async move {
+            crate::load::get(at, &path, Duration::from_secs(5)).await
+        });
+        match asked.join().expect("a visit doesn't panic").expect("the namespace is there") {
+            Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
+            Err(class) => panic!("GET {at}: {class}"),
+        }
+    }
+
+    /// Runs a command in a container to its end; answers with its exit code.
+    pub fn exec(&self, container: &str, command: &[&str]) -> i64 {
+        let body = json!({ "Cmd": command, "AttachStdout": true, "AttachStderr": true });
+        let (status, exec) =
+            self.lab.api("POST", &format!("/containers/{container}/exec"), Some(&body));
+        assert_eq!(status, 201, "cannot run {command:?} in {container}: {exec}");
+        let exec = exec["Id"].as_str().expect("an id");
+        let start = json!({ "Detach": false, "Tty": false });
+        self.lab.api("POST", &format!("/exec/{exec}/start"), Some(&start));
+        let (_, done) = self.lab.api("GET", &format!("/exec/{exec}/json"), None);
+        done["ExitCode"].as_i64().unwrap_or(-1)
+    }
+
     /// Waits until anything answers over HTTP on 127.0.0.1.
     pub fn wait_for_http(&self, port: u16) {
         self.wait("an answer over HTTP", || {

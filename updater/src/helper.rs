@@ -27,6 +27,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Tries to stand down before the engine is left to find the helper gone.
 const GOODBYES: u32 = 10;
 
+/// How much of the log of a failed version is kept where the container can't be.
+const COMPOSE_LOG_LINES: usize = 1000;
+
 /// Why a helper could not do its work at all.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
@@ -107,7 +110,32 @@ pub async fn run(
     let outcome = runner.run().await?;
     runner.drain(DRAIN_LIMIT).await;
     stand_down(&engine, &me, &outcome).await;
+    if matches!(outcome, Outcome::RolledBack | Outcome::Refused { .. }) {
+        clear_from_compose(&engine, &plan).await;
+    }
     Ok(outcome)
+}
+
+/// Compose counts a service's containers by their labels, and nobody can take those from
+/// a container: it would see a second one of the service in a failed new version, and at
+/// the next `up` remove one of the two, perhaps the one that serves. So of a failed version
+/// that was Compose's, only the log stays: in ours. Done last, since until the helper has
+/// given up its restart policy this container is the verdict.
+async fn clear_from_compose(engine: &Engine, plan: &Plan) {
+    let Ok(seen) = observe(engine, plan).await else { return };
+    for new in seen.new.iter().flatten() {
+        let label = &new["Config"]["Labels"][labels::COMPOSE_SERVICE];
+        if !label.is_string() || new["State"]["Running"] == true {
+            continue;
+        }
+        let name = new["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+        let id = new["Id"].as_str().unwrap_or_default();
+        let log = engine.log_tail(id, COMPOSE_LOG_LINES).await.unwrap_or_default();
+        info!("`{name}` is removed, or Compose would count it. Its log ends:\n{}", log.join("\n"));
+        if let Err(error) = engine.remove(id).await {
+            warn!(%error, "cannot remove `{name}`; do so before the next `docker compose up`");
+        }
+    }
 }
 
 /// The page as the plan has it. The app comes before a page of its own: where that

@@ -89,7 +89,8 @@
 //!
 //! Updated: the helper deletes itself, and whoever followed it clears its image away.
 //! Rolled back: it gives up its own policy and exits, so that its log and exit code
-//! stay readable until the next update or `gc`.
+//! stay readable until the next update or `gc`. A failed version that Compose would
+//! count is removed then, its log kept in the helper's.
 //!
 //! # Sets
 //!

@@ -396,6 +396,8 @@ pub mod labels {
     pub const RECORD: &str = "io.changeover.record";
     /// What the labels start with by which an app gives the page its face.
     pub const PAGE: &str = "io.changeover.page.";
+    /// Compose's own: of which service a container is one.
+    pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
     /// What every label of ours starts with.
     pub const PREFIX: &str = "io.changeover.";
 

@@ -45,6 +45,13 @@ pub fn install(kinds: &[EngineKind]) -> Result<(), InstallError> {
     Ok(())
 }
 
+/// A root file system with a Compose v2 for this engine: its own, or else that of 26.1.
+pub(crate) fn compose_rootfs(kind: EngineKind) -> Result<PathBuf, InstallError> {
+    let has_it = if kind == EngineKind::V28_5 { kind } else { EngineKind::V26_1 };
+    install(&[has_it])?;
+    Ok(has_it.rootfs())
+}
+
 /// Why the engines cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {

@@ -4,6 +4,7 @@
 
 mod browser;
 mod commands;
+mod compose;
 mod crashes;
 mod image;
 mod same;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         .chain(image::cases())
         .chain(sets::cases())
         .chain(same::cases())
+        .chain(compose::cases())
         .collect();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::ALL)
