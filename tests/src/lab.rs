@@ -1,4 +1,4 @@
-//! Throw-away Docker engines: each [`Lab`] is a small machine of its own.
+//! Throw-away engines, Docker's and Podman's: each [`Lab`] is a small machine of its own.
 //!
 //! A lab has its own process, mount and network namespaces over a Debian root file system that holds
 //! the engine wanted, so it can be killed, restarted or lose its power without anybody else noticing.
@@ -24,6 +24,7 @@ mod image;
 mod install;
 mod machine;
 mod network;
+mod podman;
 mod registry;
 
 use std::error::Error as _;
@@ -80,6 +81,9 @@ pub struct Options {
     /// as a mount and lives on keeps it; and who connects while there is no engine waits for one.
     /// Otherwise each engine makes its own, and there is none to connect to while it's away.
     pub socket_activation: bool,
+    /// The distribution's `podman-restart.service` is on: at boot it starts containers with the
+    /// restart policy `always`. Nobody else does, for there is no daemon.
+    pub podman_restart: bool,
     /// Further arguments for `dockerd`.
     pub engine_args: Vec<String>,
 }
@@ -115,21 +119,15 @@ impl Lab {
     /// [`power_cut`](Self::power_cut), and waits until it answers.
     pub fn start_again(&mut self) {
         assert!(self.engine.is_none(), "the engine of {} runs already", self.name());
-        if self.machine.is_none() {
+        let boots = self.machine.is_none();
+        if boots {
             let machine =
                 Machine::boot(&self.name(), &self.kind.rootfs(), self.dir(), &self.host_netns());
-            // Docker uses a containerd that is there already. As on a real machine it is a service of
-            // its own; one that dockerd starts dies with it, which isn't what happens out there.
-            let log = self.dir().join("containerd.log");
-            self.containerd =
-                Some(machine.start("containerd", &["--log-level=warn".to_owned()], &log));
-            wait_for("containerd listens", self.dir(), || {
-                machine
-                    .command("test")
-                    .args(["-S", "/run/containerd/containerd.sock"])
-                    .status()
-                    .is_ok_and(|s| s.success())
-            });
+            if self.kind.is_podman() {
+                podman::set_up(&machine, &self.socket());
+            } else {
+                self.containerd = Some(self.start_containerd(&machine));
+            }
             if self.options.socket_activation {
                 self.system_socket = Some(self.open_system_socket(&machine));
             }
@@ -137,10 +135,17 @@ impl Lab {
         }
         let machine = self.machine.as_ref().expect("the machine was just booted");
         let mut engine = self.start_engine(machine);
-        wait_for("dockerd answers", self.dir(), || {
-            assert!(!engine.has_ended(), "dockerd ended at once\n{}", log_tail(&self.engine_log()));
+        wait_for("the engine answers", self.dir(), || {
+            assert!(
+                !engine.has_ended(),
+                "the engine ended at once\n{}",
+                log_tail(&self.engine_log())
+            );
             self.answers()
         });
+        if boots && self.options.podman_restart {
+            podman::start_armed(machine);
+        }
         self.engine = Some(engine);
     }
 
@@ -161,6 +166,7 @@ impl Lab {
     pub fn power_cut(&mut self) {
         self.end_everything();
         claim::clear_cgroups(&self.name());
+        podman::clear_cgroups(self.dir());
         // In life it is under /run, and in memory as well.
         let _ = fs::remove_file(self.socket());
         self.network.reset_host();
@@ -192,7 +198,7 @@ impl Lab {
         format!("unix://{}", self.socket().display())
     }
 
-    /// What dockerd has written to its log.
+    /// What dockerd, or Podman's service, has written to its log.
     pub fn engine_log(&self) -> PathBuf {
         self.dir().join("dockerd.log")
     }
@@ -250,6 +256,21 @@ impl Lab {
         assert!(killed.success(), "cannot kill process {pid} of `{name_or_id}`");
     }
 
+    /// Docker uses a containerd that is there already. As on a real machine it is a service of its
+    /// own; one that dockerd starts dies with it, which isn't what happens out there.
+    fn start_containerd(&self, machine: &Machine) -> Service {
+        let log = self.dir().join("containerd.log");
+        let containerd = machine.start("containerd", &["--log-level=warn".to_owned()], &log);
+        wait_for("containerd listens", self.dir(), || {
+            machine
+                .command("test")
+                .args(["-S", "/run/containerd/containerd.sock"])
+                .status()
+                .is_ok_and(|s| s.success())
+        });
+        containerd
+    }
+
     fn engine_args(&self) -> Vec<String> {
         let n = self.claim.number();
         let mut args = vec![
@@ -275,6 +296,12 @@ impl Lab {
     }
 
     fn start_engine(&self, machine: &Machine) -> Service {
+        if self.kind.is_podman() {
+            let args = podman::service_args(&self.docker_host());
+            // It would take its own name for granted if another service died here.
+            let _ = fs::remove_file(self.socket());
+            return machine.start("podman", &args, &self.engine_log());
+        }
         let Some(socket) = &self.system_socket else {
             return machine.start("dockerd", &self.engine_args(), &self.engine_log());
         };

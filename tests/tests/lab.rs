@@ -24,6 +24,43 @@ fn every_engine_answers_with_its_version() {
 }
 
 #[test]
+fn podman_runs_containers_without_a_daemon_and_leaves_nothing() {
+    for kind in EngineKind::PODMAN {
+        let mut lab = Lab::start_with(kind, Options { podman_restart: true, ..Options::default() });
+        let (_, version) = lab.api("GET", "/version", None);
+        let version = version["Version"].as_str().expect("it has a version").to_owned();
+        assert_eq!(version.chars().next(), kind.version().chars().last(), "{version} is no {kind}");
+        run_web(&lab, "always");
+        // Not over IPv6: Podman's usual network has none.
+        let ways = [
+            (lab.host_netns(), Ipv4Addr::LOCALHOST),
+            (lab.host_netns(), lab.host_v4()),
+            (lab.outside_netns(), lab.host_v4()),
+        ];
+        let reached = || {
+            for (netns, address) in &ways {
+                wait_until(&format!("{address} from {} on {kind}", netns.name()), || {
+                    let answer = netns.run(|| get((*address).into()));
+                    answer.is_some_and(|answer| answer.ends_with("hello"))
+                });
+            }
+        };
+        reached();
+        lab.kill();
+        reached();
+        lab.start_again();
+        reached();
+        lab.power_cut();
+        lab.start_again();
+        reached();
+        let traces = Traces::of(&lab);
+        drop(lab);
+        assert_eq!(traces.processes(), 0);
+        assert_eq!(traces.others(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_published_port_is_reached_from_everywhere() {
     for kind in EngineKind::ALL {
         let lab = Lab::start(kind);

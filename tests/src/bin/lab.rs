@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!("usage: lab install [KIND…] | lab shell KIND [COMMAND [ARGS…]] | lab clean");
-            eprintln!("kinds: {}", EngineKind::ALL.map(EngineKind::version).join(" "));
+            eprintln!("kinds: {}", EngineKind::EVERY.map(EngineKind::version).join(" "));
             Ok(ExitCode::from(2))
         }
     };
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn install(kinds: &[&str]) -> Result<ExitCode> {
     let kinds: Vec<EngineKind> =
         kinds.iter().map(|kind| kind.parse()).collect::<std::result::Result<_, _>>()?;
-    lab::install(if kinds.is_empty() { &EngineKind::ALL } else { &kinds })?;
+    lab::install(if kinds.is_empty() { &EngineKind::EVERY } else { &kinds })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::install::cache_dir;
-use super::network;
+use super::{network, podman};
 
 /// The number is a part of IPv4 addresses.
 const LAST: u8 = 250;
@@ -65,6 +65,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         clear_cgroups(&self.name());
+        podman::clear_cgroups(&self.dir);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -77,16 +78,21 @@ pub fn clear_leftovers() {
 
 /// Removes the empty control groups a lab's dead containers leave behind.
 pub(super) fn clear_cgroups(lab: &str) {
-    // One level down for each controller in version 1, at the top in version 2: try both.
-    let root = Path::new("/sys/fs/cgroup");
-    let controllers = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for hierarchy in controllers.chain([root.to_owned()]) {
+    for hierarchy in hierarchies() {
         // -depth removes children first. Files in it can't be removed, and needn't be.
         let _ = Command::new("find")
             .arg(hierarchy.join(lab))
             .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", "+"])
             .output();
     }
+}
+
+/// Where control groups may be: one level down for each controller in version 1, at the top in
+/// version 2.
+pub(super) fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    controllers.chain([root.to_owned()]).collect()
 }
 
 fn name(number: u8) -> String {
@@ -120,6 +126,7 @@ fn clear_leftovers_in_turn() {
         }
         network::remove(number);
         clear_cgroups(&name(number));
+        podman::clear_cgroups(&entry.path());
         let _ = fs::remove_dir_all(entry.path());
     }
 }

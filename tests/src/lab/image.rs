@@ -23,8 +23,13 @@ impl Lab {
         }
         let tar = tar.into_inner().expect("memory can be written to");
         let (repository, tag) = split(reference);
-        let mut path =
-            format!("/images/create?fromSrc=-&repo={}&tag={}", encode(repository), encode(tag));
+        let mut path = match self.kind() {
+            // It has no eyes for the tag, but takes it with the name.
+            EngineKind::Podman4 => format!("/images/create?fromSrc=-&repo={repository}:{tag}"),
+            _ => {
+                format!("/images/create?fromSrc=-&repo={}&tag={}", encode(repository), encode(tag))
+            }
+        };
         for change in changes {
             path += &format!("&changes={}", encode(change));
         }

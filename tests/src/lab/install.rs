@@ -20,6 +20,10 @@ pub enum EngineKind {
     V26_1,
     /// Docker 28.5, of Debian sid.
     V28_5,
+    /// Podman 4.3, of Debian 12, by the socket that speaks Docker's API.
+    Podman4,
+    /// Podman 5.4, of Debian 13, likewise.
+    Podman5,
 }
 
 /// Makes sure that the engines named can be started; returns at once when they are there.
@@ -88,38 +92,61 @@ fn way_out(missing: &[&str]) -> String {
 }
 
 impl EngineKind {
-    /// All of them, oldest first.
+    /// Docker's, oldest first.
     pub const ALL: [Self; 3] = [Self::V20_10, Self::V26_1, Self::V28_5];
+    /// Podman's, oldest first.
+    pub const PODMAN: [Self; 2] = [Self::Podman4, Self::Podman5];
+    /// Docker's and Podman's.
+    pub const EVERY: [Self; 5] =
+        [Self::V20_10, Self::V26_1, Self::V28_5, Self::Podman4, Self::Podman5];
 
-    /// The version as people say it: `20.10`.
+    /// The version as people say it: `20.10`, `podman-5`.
     pub fn version(self) -> &'static str {
         match self {
             Self::V20_10 => "20.10",
             Self::V26_1 => "26.1",
             Self::V28_5 => "28.5",
+            Self::Podman4 => "podman-4",
+            Self::Podman5 => "podman-5",
         }
+    }
+
+    /// Whether it is Podman. There is no daemon then: nobody starts containers at boot.
+    pub fn is_podman(self) -> bool {
+        matches!(self, Self::Podman4 | Self::Podman5)
     }
 
     /// Where its root file system is (or will be).
     pub(crate) fn rootfs(self) -> PathBuf {
-        cache_dir().join(format!("{}-{RECIPE}", self.suite()))
+        let podman = if self.is_podman() { "podman-" } else { "" };
+        cache_dir().join(format!("{podman}{}-{RECIPE}", self.suite()))
+    }
+
+    /// What people call it.
+    fn title(self) -> String {
+        match self {
+            Self::Podman4 => "Podman 4".to_owned(),
+            Self::Podman5 => "Podman 5".to_owned(),
+            docker => format!("Docker {docker}"),
+        }
     }
 
     fn suite(self) -> &'static str {
         match self {
-            Self::V20_10 => "bookworm",
-            Self::V26_1 => "trixie",
+            Self::V20_10 | Self::Podman4 => "bookworm",
+            Self::V26_1 | Self::Podman5 => "trixie",
             Self::V28_5 => "sid",
         }
     }
 
     fn packages(self) -> String {
-        let mut packages = PACKAGES.to_owned();
-        if self != Self::V20_10 {
-            // Debian 12 has neither of them: its client is in docker.io, its Compose is the old v1.
-            packages.push_str(",docker-cli,docker-compose");
-        }
-        packages
+        let engine = match self {
+            // Debian 12 has neither the client (it is in docker.io) nor Compose (only the old v1).
+            Self::V20_10 => "docker.io",
+            Self::V26_1 | Self::V28_5 => "docker.io,docker-cli,docker-compose",
+            Self::Podman4 | Self::Podman5 => "podman,netavark,aardvark-dns,crun,catatonit",
+        };
+        format!("{engine},{PACKAGES}")
     }
 }
 
@@ -133,7 +160,7 @@ impl FromStr for EngineKind {
     type Err = UnknownEngine;
 
     fn from_str(version: &str) -> Result<Self, UnknownEngine> {
-        Self::ALL
+        Self::EVERY
             .into_iter()
             .find(|kind| kind.version() == version)
             .ok_or_else(|| UnknownEngine(version.to_owned()))
@@ -142,7 +169,7 @@ impl FromStr for EngineKind {
 
 /// A version we have no engine for.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no engine `{0}`; there are {all}", all = EngineKind::ALL.map(EngineKind::version).join(", "))]
+#[error("there is no engine `{0}`; there are {all}", all = EngineKind::EVERY.map(EngineKind::version).join(", "))]
 pub struct UnknownEngine(String);
 
 /// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
@@ -159,7 +186,7 @@ const TOOLS: [(&str, &str); 7] = [
 ];
 
 /// What an engine's root file system holds, besides what makes it a Debian.
-const PACKAGES: &str = "docker.io,iptables,nftables,iproute2,procps,mount,ca-certificates,busybox-static,docker-registry,apache2-utils";
+const PACKAGES: &str = "iptables,nftables,iproute2,procps,mount,ca-certificates,busybox-static,docker-registry,apache2-utils";
 
 /// Count this up when what `build_rootfs` makes changes, so that nobody tests with an older one.
 const RECIPE: u32 = 1;
@@ -167,7 +194,7 @@ const RECIPE: u32 = 1;
 /// Marks a root file system that is being built.
 const UNFINISHED: &str = "unfinished";
 
-/// Where root file systems and running labs are kept: about 450 MB an engine.
+/// Where root file systems and running labs are kept: about 450 MB an engine, Podman's half of that.
 pub(crate) fn cache_dir() -> PathBuf {
     std::env::var_os("CHANGEOVER_LAB_CACHE")
         .map_or_else(|| "/var/cache/changeover-lab".into(), PathBuf::from)
@@ -207,7 +234,8 @@ pub(crate) fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
 /// Builds beside the place and renames, so that an interrupted build is no trap.
 fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
     eprintln!(
-        "building a root file system with Docker {kind} (Debian {}, once, about half a minute)…",
+        "building a root file system with {} (Debian {}, once, about half a minute)…",
+        kind.title(),
         kind.suite()
     );
     // A killed builder leaves its directory, and perhaps an mmdebstrap that still fills it: so each
@@ -235,18 +263,23 @@ fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
         )
         .arg(kind.suite())
         .arg(&unfinished);
-    run(&format!("build the root file system of Docker {kind}"), &mut mmdebstrap)?;
+    run(&format!("build the root file system of {}", kind.title()), &mut mmdebstrap)?;
     check_version(kind, &unfinished)?;
     fs::rename(&unfinished, &place).map_err(|source| InstallError::Cache { source })
 }
 
 /// Debian sid moves on, and a test on the wrong engine would tell a wrong story.
 fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
-    let what = format!("find Docker {kind} in Debian {}", kind.suite());
-    let mut dockerd = Command::new("chroot");
-    dockerd.env("PATH", search_path()).arg(rootfs).args(["dockerd", "--version"]);
-    let version = run(&what, &mut dockerd)?;
-    if version.contains(&format!(" {}.", kind.version())) {
+    let what = format!("find {} in Debian {}", kind.title(), kind.suite());
+    // Podman says nothing without /proc, so its package is asked.
+    let ask: &[&str] = match kind.is_podman() {
+        true => &["dpkg-query", "--show", "--showformat= ${Version}", "podman"],
+        false => &["dockerd", "--version"],
+    };
+    let mut engine = Command::new("chroot");
+    engine.env("PATH", search_path()).arg(rootfs).args(ask);
+    let version = run(&what, &mut engine)?;
+    if version.contains(&format!(" {}.", kind.version().trim_start_matches("podman-"))) {
         return Ok(());
     }
     Err(InstallError::Tool { what, output: format!("it now has {version}") })

@@ -22,7 +22,14 @@ impl Machine {
     /// Boots a machine from `rootfs`, which stays as it is: changes go to memory. What an engine has
     /// on disk goes to `dir`, which is there under the same path inside, and survives a power cut.
     pub(super) fn boot(name: &str, rootfs: &Path, dir: &Path, network: &Netns) -> Self {
-        for kept in ["data/docker", "data/containerd", "data/etc-docker", "machine"] {
+        for kept in [
+            "data/docker",
+            "data/containerd",
+            "data/etc-docker",
+            "data/podman",
+            "data/podman-networks",
+            "machine",
+        ] {
             fs::create_dir_all(dir.join(kept)).expect("the lab's directory is writable");
         }
         let mut unshare = network
@@ -160,12 +167,14 @@ mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 chmod 1777 tmp
-mkdir -p run/lock run/netns "./$dir" etc/docker var/lib/docker var/lib/containerd
+mkdir -p run/lock run/netns "./$dir" etc/docker var/lib/docker var/lib/containerd var/lib/containers etc/containers/networks
 mount --bind "$dir" "./$dir"
-# Docker puts neither its images on an overlay nor survives a power cut without its disk.
+# An engine puts its images not on an overlay, nor survives a power cut without its disk.
 mount --bind "$dir/data/docker" var/lib/docker
 mount --bind "$dir/data/containerd" var/lib/containerd
 mount --bind "$dir/data/etc-docker" etc/docker
+mount --bind "$dir/data/podman" var/lib/containers
+mount --bind "$dir/data/podman-networks" etc/containers/networks
 echo "127.0.0.1 localhost $0" > etc/hosts
 : > etc/resolv.conf
 
