@@ -13,11 +13,12 @@ export async function launch() {
 
 // Everything that goes wrong on a page, or leaves its origin. A 503 of the page
 // itself is an error to the console; it is what we promise.
-export function watch(page, origin) {
+export function watch(page, origin, alsoExpected = /^$/) {
   const wrong = [];
   page.on("console", (message) => {
     const expected =
       /the server responded with a status of 503/.test(message.text()) ||
+      alsoExpected.test(message.text()) ||
       // The app's own: the page brings its icon along.
       message.location().url.endsWith("/favicon.ico");
     if (["error", "warning"].includes(message.type()) && !expected) wrong.push(message.text());

@@ -52,6 +52,59 @@ pub fn script(name: &str) -> PathBuf {
     folder().join(name)
 }
 
+/// The client's module, where node takes it for one.
+pub fn client() -> PathBuf {
+    let path = root().join("client/changeover.js");
+    path.canonicalize().unwrap_or(path)
+}
+
+/// The example front end in plain HTML: what the app has to serve, the client included.
+pub fn html_example() -> Vec<PathBuf> {
+    let client = ["changeover.js", "languages.js"].map(|name| root().join("client").join(name));
+    let own = ["index.html", "app.js"].map(|name| root().join("examples/frontend/html").join(name));
+    client.into_iter().chain(own).collect()
+}
+
+/// One of the example front ends that have to be built, built as its own scripts do it.
+pub fn built_example(name: &str) -> Vec<PathBuf> {
+    build_example(name).unwrap_or_else(|error| panic!("{error}"));
+    let built = folder().join("tree/examples/frontend").join(name);
+    ["index.html", "app.js"].map(|name| built.join(name)).into()
+}
+
+fn build_example(name: &str) -> Result<(), InstallError> {
+    let tree = folder().join("tree");
+    let here = format!("examples/frontend/{name}");
+    let cannot = |source: std::io::Error| InstallError::Tool {
+        what: format!("copy {here} to {}", tree.display()),
+        output: source.to_string(),
+    };
+    fs::create_dir_all(&tree).map_err(cannot)?;
+    let lock = fs::File::create(folder().join(format!("{name}.lock"))).map_err(cannot)?;
+    lock.lock().map_err(cannot)?;
+    for part in ["client", &here] {
+        fs::create_dir_all(tree.join(part)).map_err(cannot)?;
+        for file in fs::read_dir(root().join(part)).map_err(cannot)?.flatten() {
+            if file.path().is_file() {
+                fs::copy(file.path(), tree.join(part).join(file.file_name())).map_err(cannot)?;
+            }
+        }
+    }
+    let npm = |args: &[&str]| {
+        let mut npm = Command::new("npm");
+        npm.args(args).current_dir(tree.join(&here));
+        run(&format!("npm {} in {here}", args.join(" ")), &mut npm).map(drop)
+    };
+    if !tree.join(&here).join("node_modules/.bin/esbuild").exists() {
+        npm(&["ci", "--no-audit", "--no-fund"])?;
+    }
+    npm(&["run", "build"])
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod serve;
 mod settings;
+mod update;
 
 pub use serve::run;
 pub use settings::{OnTerm, Settings, Speaks, Windows};

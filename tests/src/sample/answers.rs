@@ -10,8 +10,9 @@
 //! | `/slow?ms=` | `version N` after that long |
 //! | `/download?bytes=&ms=` | that many known bytes, spread over that long |
 //! | `/files?path=` | a file as the container sees it |
+//! | `/update` | what an "Update now" button needs; a POST starts the update |
 
-use super::{Settings, content};
+use super::{Settings, content, update};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Request, Response, StatusCode};
@@ -45,6 +46,11 @@ impl App {
         let query = request.uri().query().unwrap_or_default();
         let version = format!("version {}\n", self.settings.version);
 
+        if !self.settings.broken.hold(age)
+            && let Some(answer) = update::answer(self, request.method(), path).await
+        {
+            return Ok(answer.map(|body| Either::Left(Full::from(body))));
+        }
         let (status, body) = match path {
             "/health" if self.settings.unhealthy.hold(age) => (503, "unhealthy\n".to_owned()),
             "/health" => (200, "healthy\n".to_owned()),

@@ -37,6 +37,14 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// `SPEAKS`: the language on its ports.
     pub speaks: Speaks,
+    /// `WWW`: a directory whose files are served, `index.html` at `/`.
+    pub www: Option<PathBuf>,
+    /// `AVAILABLE`: the version that `/update` offers.
+    pub available: Option<String>,
+    /// `UPDATE_COMMAND`: what `POST /update` runs, words by spaces.
+    pub update_command: Option<String>,
+    /// `STATUS_COMMAND`: where `/update` learns how the last one ended.
+    pub status_command: Option<String>,
 }
 
 /// What the app's visitors have to speak.
@@ -75,7 +83,7 @@ impl Windows {
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 17] = [
     "VERSION",
     "HOST",
     "PORT",
@@ -89,6 +97,10 @@ const NAMES: [&str; 13] = [
     "STOP_MS",
     "DATA",
     "SPEAKS",
+    "WWW",
+    "AVAILABLE",
+    "UPDATE_COMMAND",
+    "STATUS_COMMAND",
 ];
 
 impl Settings {
@@ -131,6 +143,10 @@ impl Settings {
             stop: ms("STOP_MS")?.unwrap_or_default(),
             data: take(&said, "DATA")?,
             speaks: take(&said, "SPEAKS")?.unwrap_or(Speaks::Http),
+            www: take(&said, "WWW")?,
+            available: take(&said, "AVAILABLE")?,
+            update_command: take(&said, "UPDATE_COMMAND")?,
+            status_command: take(&said, "STATUS_COMMAND")?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Cases that put the machine under load run alone; the others side by side.
 
 mod browser;
+mod button;
 mod commands;
 mod compose;
 mod crashes;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(commands::cases())
         .chain(crashes::cases())
         .chain(browser::cases())
+        .chain(button::cases())
         .chain(image::cases())
         .chain(sets::cases())
         .chain(same::cases())

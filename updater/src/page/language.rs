@@ -31,7 +31,7 @@ impl Words {
 
     /// What the script needs: nothing that only the server says.
     pub(super) fn for_script(&self) -> String {
-        let server_only = ["lang", "dir", "support", "note.", "plain."];
+        let server_only = ["lang", "dir", "support", "note.", "plain.", "client."];
         let mut strings = self.strings.clone();
         strings.retain(|key, _| !server_only.iter().any(|start| key.starts_with(start)));
         serde_json::to_string(&strings).unwrap_or_default()

@@ -1,0 +1,2 @@
+declare const languages: Record<string, Record<string, string>>;
+export default languages;
