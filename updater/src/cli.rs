@@ -237,6 +237,10 @@ pub struct How {
     /// given several times.
     #[arg(long, env = "CHANGEOVER_CARRY", value_name = "PATH", value_delimiter = ',', value_parser = inner_path)]
     pub carry: Vec<String>,
+    /// Let the tag that the container or its Compose file was made with mean the new image
+    /// once it has taken over, so that `docker compose up` changes nothing.
+    #[arg(long, env = "CHANGEOVER_RETAG", value_parser = clap::builder::FalseyValueParser::new())]
+    pub retag: bool,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,

@@ -4,6 +4,7 @@
 //! nothing has been touched.
 
 mod certificate;
+mod compose;
 mod dependants;
 pub mod doctor;
 mod error;
@@ -19,6 +20,7 @@ mod remark;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use compose::Pin;
 pub use error::LaunchError;
 pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
@@ -67,8 +69,23 @@ pub struct Request {
     pub certificate: Option<Certificate>,
     /// Files and folders in the container itself that the new one gets as well.
     pub carry: Vec<String>,
+    /// Whether, and which, reference is to mean the new image afterwards.
+    pub retag: Retag,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
+}
+
+/// What becomes of the user's own tag, where the new image is called otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Retag {
+    /// It stays what it is.
+    #[default]
+    No,
+    /// The one that the Compose file names, or that the container was made with, is to
+    /// mean the new image.
+    Own,
+    /// This one is.
+    To(String),
 }
 
 /// An HTTP check, by its deviations from the default.

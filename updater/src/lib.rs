@@ -17,7 +17,7 @@
 //! of. What inspect doesn't show, files that the container wrote into itself, is looked
 //! for as well: it is carried over, or refuses. The old version is asked how it answers
 //! ([`gate::probe`]): new must answer as well, wherever old did, and needs not where it
-//! didn't. Who asks from inside a container says `self`: [`identity`] proves which one
+//! didn't. A Compose file that would undo the update is named by its line. Who asks from inside a container says `self`: [`identity`] proves which one
 //! that is, and guesses nothing.
 //!
 //! # Helper

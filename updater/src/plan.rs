@@ -66,6 +66,9 @@ pub struct Member {
     /// Files and folders in the old container itself that are copied to the new one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carry: Vec<String>,
+    /// A reference that is to mean the new image as soon as the old container is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retag: Option<String>,
     /// What the new container must have once it runs.
     pub expected: Expected,
     /// How the gate talks to the new container.

@@ -235,10 +235,28 @@ pub const STEPS: &[Step] = &[
         undone: |_| true,
         undo: |_| Call::Nothing,
     },
+    // Not before the commit: until then the tag has to lead to the version that is there.
+    Step {
+        name: "give the user's tag to the new image",
+        undo_name: "leave the user's tag to the old image",
+        key: "retag",
+        order: Order::AsStarted,
+        page: false,
+        done: |v| v.plan.retag.is_none() || v.tagged || v.new.is_none(),
+        act: |v| Call::Tag {
+            image: v.plan.image.id.clone(),
+            reference: v.plan.retag.clone().unwrap_or_default(),
+        },
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
 ];
 
 /// Where in [`STEPS`] the old container serves: everything behind it is the gap.
 pub(crate) const SERVE: usize = 4;
+
+/// Where in [`STEPS`] the old container is removed. Beyond, nothing can be refused.
+pub(crate) const REMOVE: usize = 14;
 
 /// One engine call, or one look at whether somebody answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -291,6 +309,13 @@ pub enum Call {
     Remove {
         /// The container.
         id: String,
+    },
+    /// Let a reference mean an image from now on.
+    Tag {
+        /// The image's id.
+        image: String,
+        /// The reference.
+        reference: String,
     },
     /// Look whether the new container works.
     WatchNew,
@@ -373,5 +398,6 @@ mod tests {
     fn serving_comes_right_before_the_gap() {
         assert_eq!(STEPS[SERVE].key, "serve-old");
         assert_eq!(STEPS[SERVE + 1].key, "stop-old");
+        assert_eq!(STEPS[REMOVE].key, "remove-old");
     }
 }

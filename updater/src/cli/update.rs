@@ -11,7 +11,7 @@ use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::identity::own_name;
 use crate::launch::{
-    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Remark, Request,
+    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Remark, Request, Retag,
     Surroundings, is_finished, launch, prepare,
 };
 use crate::plan::{Image, Plan, helper_name, labels};
@@ -60,6 +60,9 @@ fn explain(prepared: &Prepared, request: &Request, output: &Output) {
         let state = if member.old.running { "running" } else { "stopped, and is left stopped" };
         output.say(&format!("container: {} ({state})", member.name));
         output.say(&format!("gate: {}", gate_in_words(member)));
+        if let Some(reference) = &member.retag {
+            output.say(&format!("tag: {reference} will mean the new image"));
+        }
         for path in &member.carry {
             output.say(&format!("carried over: {path}, which is in the container itself"));
         }
@@ -231,6 +234,10 @@ pub(super) async fn rollback(
         return Err(CliError::NothingToRollBack { app, why: "its image is gone".into() });
     };
     let mut request = request(&app, &image, &args.how)?;
+    // A tag that the update has moved goes back as well.
+    if let Some(retagged) = &member.retag {
+        request.retag = Retag::To(retagged.clone());
+    }
     if request.pull == PullPolicy::Always {
         request.pull = PullPolicy::Missing;
     }
@@ -286,7 +293,17 @@ async fn bring_in(
         }
         .into());
     }
-    start(engine, prepared, helper, output).await
+    let lasting: Vec<Event> = prepared
+        .remarks
+        .iter()
+        .filter(|remark| remark.is_lasting())
+        .map(|remark| Event::Warning { text: remark.to_string() })
+        .collect();
+    let exit = start(engine, prepared, helper, output).await?;
+    if matches!(exit, Exit::Done) {
+        lasting.iter().for_each(|warning| output.event(warning));
+    }
+    Ok(exit)
 }
 
 /// A loss that nobody has accepted.
@@ -380,6 +397,7 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         face: how.page.face(),
         certificate: how.tls_cert.clone().map(|file| Certificate::new(file, how.tls_key.clone())),
         carry: how.carry.clone(),
+        retag: if how.retag { Retag::Own } else { Retag::No },
         allow: how.allow.clone(),
     })
 }

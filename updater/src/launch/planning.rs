@@ -9,8 +9,8 @@ use tracing::warn;
 use super::image::canonical;
 use super::preflight::Found;
 use super::{
-    HealthRequest, LaunchError, Prepared, Remark, Request, Surroundings, certificate, dependants,
-    layer, reach, text,
+    HealthRequest, LaunchError, Prepared, Remark, Request, Retag, Surroundings, certificate,
+    compose, dependants, layer, reach, text,
 };
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
@@ -56,13 +56,17 @@ pub(super) async fn plan(
     let carry =
         look_at_remains(engine, &found.app, &found.old, &request.carry, &made, &mut remains)
             .await?;
+    let retag = look_at_compose(request, &found, &mut remains)?;
     let image = Image {
         reference: request.image.clone(),
         id: text(&new_image, "/Id").to_owned(),
         digest: digest_of(&new_image, &request.image),
     };
-    let mut members =
-        vec![Member { carry, ..member(&found.old, found.old_image.as_ref(), image, made, probe) }];
+    let mut members = vec![Member {
+        carry,
+        retag,
+        ..member(&found.old, found.old_image.as_ref(), image, made, probe)
+    }];
     for dependant in &found.dependants {
         let member =
             along(engine, &found, dependant, &members, &mut published, &mut remains).await?;
@@ -140,6 +144,54 @@ async fn along(
     let id = text(&image, "/Id").to_owned();
     let image_of = Image { reference: reference.to_owned(), id, digest };
     Ok(Member { carry, ..member(old, Some(&image), image_of, made, probe) })
+}
+
+/// Finds out whether the user's Compose file would undo the update; returns the
+/// reference that is to mean the new image afterwards.
+fn look_at_compose(
+    request: &Request,
+    found: &Found,
+    remains: &mut Remains,
+) -> Result<Option<String>, LaunchError> {
+    let before = text(&found.old, "/Config/Image");
+    let named = compose::look(&found.old, found.own.is_none());
+    let earlier = || {
+        let record = Plan::recorded_in(&found.old["Config"]["Labels"])?;
+        record.members.into_iter().find(|member| member.name == found.app)?.retag
+    };
+    let own = match (&request.retag, &named) {
+        (Retag::To(reference), _) => Some(reference.clone()),
+        (Retag::Own, compose::Named::Here(pin)) => Some(pin.image.clone()),
+        (Retag::Own, _) => Some(earlier().unwrap_or_else(|| before.to_owned())),
+        (Retag::No, _) => None,
+    };
+    if let Some(own) = &own
+        && (own.contains('@') || own.starts_with("sha256:") || own.is_empty())
+    {
+        return Err(LaunchError::Unsuitable {
+            app: found.app.clone(),
+            why: format!("--retag has no tag to give to the new image: it was made from {own}"),
+            hint: "name the image by a tag where it is written down, or leave --retag out".into(),
+        });
+    }
+    let is_true = |reference: &str| {
+        compose::is_same(reference, &request.image)
+            || own.as_ref().is_some_and(|own| compose::is_same(reference, own))
+    };
+    match named {
+        compose::Named::Here(pin) if !is_true(&pin.image) => {
+            remains.remarks.push(Remark::ComposePin { pin, image: request.image.clone() });
+        }
+        compose::Named::Unknown(files) if !is_true(before) => {
+            remains.remarks.push(Remark::ComposeUnknown {
+                files,
+                before: before.to_owned(),
+                image: request.image.clone(),
+            });
+        }
+        _ => {}
+    }
+    Ok(own.filter(|own| !compose::is_same(own, &request.image)))
 }
 
 /// What stays behind, of all members together.
@@ -264,6 +316,7 @@ fn member(
         platform: made.platform,
         connect: made.connect,
         carry: Vec::new(),
+        retag: None,
         expected: made.expected,
         probe,
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::Pin;
 use crate::successor::{counted, some_of};
 
 /// Something that is good to know.
@@ -26,6 +27,22 @@ pub enum Remark {
         /// The engine's words.
         why: String,
     },
+    /// `docker compose up` would undo the update, as the file names another image.
+    ComposePin {
+        /// Where it says so.
+        pin: Pin,
+        /// The image that comes.
+        image: String,
+    },
+    /// The same, but the file can't be looked at.
+    ComposeUnknown {
+        /// The files.
+        files: String,
+        /// The image that the container was made with.
+        before: String,
+        /// The image that comes.
+        image: String,
+    },
     /// The engine doesn't tell MAC addresses that were asked for on these networks from
     /// generated ones, and new ones are generated.
     MacAddresses {
@@ -43,12 +60,24 @@ impl Remark {
             Remark::ChangedFiles { .. } => "changed-files",
             Remark::UnknownLayer { .. } => "unknown-layer",
             Remark::MacAddresses { .. } => "mac-addresses",
+            Remark::ComposePin { .. } => "compose-pin",
+            Remark::ComposeUnknown { .. } => "compose-unknown",
         }
+    }
+
+    /// Whether it is worth a word after every update, and not just when somebody asks.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Remark::ComposePin { .. } | Remark::ComposeUnknown { .. })
     }
 
     /// As an object for programs.
     pub fn to_json(&self) -> Value {
-        json!({ "code": self.code(), "text": self.to_string() })
+        let mut object = json!({ "code": self.code(), "text": self.to_string() });
+        if let Remark::ComposePin { pin, .. } = self {
+            object["file"] = pin.file.display().to_string().into();
+            object["line"] = pin.line.into();
+        }
+        object
     }
 }
 
@@ -71,6 +100,22 @@ impl fmt::Display for Remark {
             Remark::UnknownLayer { container, why } => write!(
                 f,
                 "what `{container}` has written into itself can't be looked at, and goes with it: {why}"
+            ),
+            Remark::ComposePin { pin, image } => {
+                let Pin { file, line, written, image: before, variables } = pin;
+                let file = file.display();
+                write!(
+                    f,
+                    "`docker compose up` would bring {before} back: {file} line {line} says `image: {written}`"
+                )?;
+                if !variables.is_empty() {
+                    write!(f, " ({})", variables.join(", "))?;
+                }
+                write!(f, "; let it say {image}, or update with --retag")
+            }
+            Remark::ComposeUnknown { files, before, image } => write!(
+                f,
+                "as long as {files} says {before}, `docker compose up` would bring that back; it can't be looked at from here. Let it say {image}, or update with --retag"
             ),
             Remark::MacAddresses { container, networks } => write!(
                 f,

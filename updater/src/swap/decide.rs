@@ -146,6 +146,7 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         new: facts.new.as_ref(),
         sameness: &facts.sameness,
         carried: facts.carried,
+        tagged: facts.tagged,
         gate: &facts.gate,
         old_answers: facts.old_answers,
         committed,

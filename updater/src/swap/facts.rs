@@ -27,6 +27,8 @@ pub struct MemberFacts {
     pub carried: bool,
     /// What the gate says of the new container.
     pub gate: Verdict,
+    /// Whether the plan's reference means the new image.
+    pub tagged: bool,
     /// Whether the restored old container answers, or has had its time to.
     pub old_answers: bool,
 }

@@ -95,6 +95,7 @@ struct World {
     refused: bool,
     compared: Vec<bool>,
     carried: Vec<bool>,
+    tagged: Vec<bool>,
     proof: Vec<Proof>,
     answers: Vec<bool>,
 }
@@ -117,6 +118,7 @@ impl World {
             refused: false,
             compared: vec![false; size],
             carried: vec![false; size],
+            tagged: vec![false; size],
             proof: vec![Proof::None; size],
             answers: vec![false; size],
         }
@@ -139,6 +141,7 @@ impl World {
             platform: None,
             connect: Vec::new(),
             // Policies make no difference to it.
+            retag: (self.policy == "always").then(|| "app:1".into()),
             carry: if self.policy == "always" { vec!["/secret".into()] } else { Vec::new() },
             expected: Expected::default(),
             probe: Probe::Running,
@@ -190,6 +193,7 @@ impl World {
                     (true, _) => Sameness::Same,
                 },
                 carried: self.carried[n],
+                tagged: self.tagged[n],
                 gate: match (new, self.fate) {
                     (Some(b), Fate::FailsTheGate) if b.running && self.ran => {
                         Verdict::Failed("unhealthy".into())
@@ -231,6 +235,13 @@ impl World {
                     }
                 },
                 Call::Connect { .. } => {}
+                Call::Tag { .. } => {
+                    assert!(
+                        world.members[*member].0.is_none(),
+                        "the tag is needed for the way back"
+                    );
+                    world.tagged[*member] = true;
+                }
                 Call::Carry { from, to } => {
                     assert!(!world.find(from).running, "copied what is still being written");
                     assert_eq!(world.find(to).started, NEVER, "copied into one that was started");

@@ -25,7 +25,16 @@ pub async fn observe(engine: &Engine, plan: &Plan) -> Result<Observed, EngineErr
     for member in &plan.members {
         let old = engine.container(&member.old.id).await?;
         let new = find_new(engine, plan, &member.name).await?;
+        // Before the commit nobody asks for it.
+        let tagged = match (&old, &member.retag) {
+            (None, Some(reference)) => {
+                let image = engine.image(reference).await?;
+                image.is_some_and(|image| image["Id"] == *member.image.id)
+            }
+            _ => false,
+        };
         seen.facts.members.push(MemberFacts {
+            tagged,
             old: old.as_ref().map(Container::from_inspect),
             new: new.as_ref().map(Container::from_inspect),
             ..MemberFacts::default()

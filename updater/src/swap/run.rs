@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::facts::{Container, Sameness, Verdict};
 use super::observe::{Observed, observe, update_label};
-use super::{Call, Direction, Next, Outcome, STEPS, next, shows_page};
+use super::{Call, Direction, Next, Outcome, REMOVE, STEPS, next, shows_page};
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
 use crate::gate::{self, Gate};
@@ -315,6 +315,7 @@ impl<'a> Runner<'a> {
             }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
             Call::Remove { id } => self.engine.remove(id).await,
+            Call::Tag { image, reference } => self.engine.tag(image, reference).await,
             Call::Compare | Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
         }
     }
@@ -396,21 +397,30 @@ impl<'a> Runner<'a> {
             return None;
         }
         let settled = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
-        let past_the_gate = STEPS[doing.step].key == "remove-old";
+        let past_the_gate = doing.step >= REMOVE;
         if doing.direction == Direction::Forward && !past_the_gate {
             if settled || tries >= SERVER_ERRORS {
                 self.seen.refusal = Some(format!("cannot {name}: {error}"));
             }
             return None;
         }
-        if tries < PATIENCE && !hangs {
+        // A tag is a comfort; nobody is kept waiting for it.
+        let comfort = doing.step > REMOVE && (settled || tries >= SERVER_ERRORS);
+        if tries < PATIENCE && !hangs && !comfort {
             return None;
         }
         if past_the_gate {
-            let text = format!(
-                "the old container `{}` cannot be removed ({error}); remove it by hand",
-                self.plan.members[doing.member].parked_name()
-            );
+            let member = &self.plan.members[doing.member];
+            let text = match &member.retag {
+                Some(tag) if comfort => format!(
+                    "{tag} still means the old image ({error}); `docker tag {} {tag}` changes that",
+                    member.image.id
+                ),
+                _ => format!(
+                    "the old container `{}` cannot be removed ({error}); remove it by hand",
+                    member.parked_name()
+                ),
+            };
             warn!(text);
             self.progress.emit(Event::Warning { text });
             return Some(Outcome::Updated);

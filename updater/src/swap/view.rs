@@ -13,6 +13,7 @@ pub struct View<'a> {
     pub new: Option<&'a Container>,
     pub(super) sameness: &'a Sameness,
     pub(super) carried: bool,
+    pub(super) tagged: bool,
     pub(super) gate: &'a Verdict,
     pub(super) old_answers: bool,
     pub(super) committed: bool,

@@ -3,7 +3,7 @@
 use changeover_tests::lab::EngineKind;
 use changeover_tests::world::World;
 
-use super::case;
+use super::{case, content};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -73,15 +73,6 @@ fn put(world: &World, name: &str, content: &str) {
     assert!(copied, "docker cp to /{name}");
 }
 
-/// What is in a file at the root of the app's container; `None` if there is none.
 fn get(world: &World, name: &str) -> Option<String> {
-    let path = format!("/containers/web/archive?path=/{name}");
-    let (status, archive) = world.lab.api_raw("GET", &path, &[], &[]);
-    if status != 200 {
-        return None;
-    }
-    let mut archive = tar::Archive::new(&archive[..]);
-    let mut entries = archive.entries().expect("a tar");
-    let entry = entries.next()?.expect("an entry");
-    Some(std::io::read_to_string(entry).expect("text"))
+    content(world, "web", &format!("/{name}"))
 }
