@@ -52,6 +52,11 @@ impl PathStat {
         self.mode & (DIRECTORY | SYMBOLIC_LINK | DEVICE_PIPE_SOCKET) == 0
     }
 
+    /// Whether the file has no content.
+    pub fn is_empty(&self) -> bool {
+        self.size == Some(0)
+    }
+
     fn from_header(header: &str) -> Option<PathStat> {
         let stat: Value = serde_json::from_slice(&BASE64.decode(header).ok()?).ok()?;
         Some(PathStat {

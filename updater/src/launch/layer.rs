@@ -41,7 +41,7 @@ const THROWN_AWAY: [&str; 13] = [
     "/etc/resolv.conf",
 ];
 /// Files of the engine's own.
-const ENGINES: [&str; 3] = ["/.dockerenv", "/.dockerinit", "/etc/mtab"];
+const ENGINES: [&str; 4] = ["/.dockerenv", "/.dockerinit", "/sbin/docker-init", "/etc/mtab"];
 /// Folders of caches, wherever they are.
 const CACHES: [&str; 2] = [".cache", "__pycache__"];
 /// Names of files that mean nothing to another process.
@@ -85,7 +85,8 @@ pub(super) async fn look(
             }
             // Gone in the meantime.
             None => {}
-            Some(_) if is_secret => {}
+            // An empty file is no data: a runtime's mount point, as a GPU's, looks like that.
+            Some(stat) if is_secret || stat.is_empty() => {}
             Some(_) => lost.push(path),
         }
     }
@@ -203,6 +204,7 @@ mod tests {
             "/app/__pycache__/m.cpython.pyc",
             "/root/.cache/pip/x",
             "/.dockerenv",
+            "/sbin/docker-init",
             "/etc/hosts",
             "/dev/console",
             "/srv",
