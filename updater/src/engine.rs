@@ -53,6 +53,33 @@ impl std::str::FromStr for ApiVersion {
 pub struct Engine {
     wire: Wire,
     api: ApiVersion,
+    podman: Option<Podman>,
+}
+
+/// An engine that is Podman, by the socket that speaks Docker's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Podman {
+    /// `5` of 5.4.2.
+    pub major: u32,
+    /// `4` of 5.4.2.
+    pub minor: u32,
+}
+
+impl Podman {
+    /// The first that can change the restart policy of a container that exists.
+    pub const OLDEST: Podman = Podman { major: 5, minor: 1 };
+
+    /// From the header that only Podman sends: `5.4.2`.
+    fn from_version(version: &str) -> Option<Podman> {
+        let mut numbers = version.split('.').map(str::parse);
+        Some(Podman { major: numbers.next()?.ok()?, minor: numbers.next()?.ok()? })
+    }
+}
+
+impl std::fmt::Display for Podman {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
 impl Engine {
@@ -68,7 +95,13 @@ impl Engine {
         if newest < OLDEST {
             return Err(EngineError::TooOld { offered: newest, oldest: OLDEST });
         }
-        Ok(Engine { wire, api: newest.min(NEWEST) })
+        let podman = reply.header("libpod-api-version").and_then(Podman::from_version);
+        Ok(Engine { wire, api: newest.min(NEWEST), podman })
+    }
+
+    /// Its version, if the engine is Podman.
+    pub fn podman(&self) -> Option<Podman> {
+        self.podman
     }
 
     /// The API version in use, for reading and creating alike.

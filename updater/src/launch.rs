@@ -13,6 +13,7 @@ mod image;
 mod layer;
 mod leftovers;
 mod planning;
+mod podman;
 mod preflight;
 mod reach;
 mod remark;
@@ -159,6 +160,7 @@ pub async fn prepare(
     mut on_event: impl FnMut(Event),
 ) -> Result<Prepared, LaunchError> {
     let found = preflight::look(engine, request).await?;
+    podman::remark(engine, &found.app).into_iter().for_each(&mut on_event);
     let new_image = image::fetch(engine, request, &found, &mut on_event).await?;
     planning::plan(engine, request, found, new_image).await
 }

@@ -8,6 +8,7 @@ mod commands;
 mod compose;
 mod crashes;
 mod image;
+mod podman;
 mod same;
 mod sets;
 mod visitors;
@@ -44,8 +45,9 @@ fn main() -> ExitCode {
         .chain(same::cases())
         .chain(compose::cases())
         .collect();
+    let on_podman = podman::cases();
     if !arguments.list
-        && let Err(error) = lab::install(&EngineKind::ALL)
+        && let Err(error) = lab::install(&EngineKind::EVERY)
     {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
@@ -53,28 +55,28 @@ fn main() -> ExitCode {
     let results: Arc<Mutex<BTreeMap<&'static str, BTreeMap<&'static str, bool>>>> = Arc::default();
     let machine = Arc::new(RwLock::new(()));
     let mut trials = Vec::new();
-    for case in &cases {
-        for kind in EngineKind::ALL {
-            let (name, alone, run) = (case.name, case.alone, case.run);
-            let (results, machine) = (results.clone(), machine.clone());
-            trials.push(Trial::test(format!("{kind}::{name}"), move || {
-                let run = || std::panic::catch_unwind(|| run(kind));
-                // A lock that a failed case has poisoned is still a lock.
-                let done = match alone {
-                    true => {
-                        let _all = machine.write().unwrap_or_else(|broken| broken.into_inner());
-                        run()
-                    }
-                    false => {
-                        let _part = machine.read().unwrap_or_else(|broken| broken.into_inner());
-                        run()
-                    }
-                };
-                let mut results = results.lock().unwrap_or_else(|broken| broken.into_inner());
-                results.entry(name).or_default().insert(kind.version(), done.is_ok());
-                done.map_err(|panic| Failed::from(words_of(&*panic)))
-            }));
-        }
+    let docker = cases.iter().flat_map(|case| EngineKind::ALL.map(|kind| (case, kind)));
+    let podman = on_podman.iter().flat_map(|case| EngineKind::PODMAN.map(|kind| (case, kind)));
+    for (case, kind) in docker.chain(podman) {
+        let (name, alone, run) = (case.name, case.alone, case.run);
+        let (results, machine) = (results.clone(), machine.clone());
+        trials.push(Trial::test(format!("{kind}::{name}"), move || {
+            let run = || std::panic::catch_unwind(|| run(kind));
+            // A lock that a failed case has poisoned is still a lock.
+            let done = match alone {
+                true => {
+                    let _all = machine.write().unwrap_or_else(|broken| broken.into_inner());
+                    run()
+                }
+                false => {
+                    let _part = machine.read().unwrap_or_else(|broken| broken.into_inner());
+                    run()
+                }
+            };
+            let mut results = results.lock().unwrap_or_else(|broken| broken.into_inner());
+            results.entry(name).or_default().insert(kind.version(), done.is_ok());
+            done.map_err(|panic| Failed::from(words_of(&*panic)))
+        }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     print_table(&results.lock().unwrap_or_else(|broken| broken.into_inner()));
@@ -92,15 +94,15 @@ fn print_table(results: &BTreeMap<&str, BTreeMap<&str, bool>>) {
     if results.is_empty() {
         return;
     }
-    let engines = EngineKind::ALL.map(EngineKind::version);
-    println!("\n{:<78}{}", "case", engines.map(|engine| format!("{engine:>8}")).join(""));
+    let engines = EngineKind::EVERY.map(EngineKind::version);
+    println!("\n{:<78}{}", "case", engines.map(|engine| format!("{engine:>10}")).join(""));
     for (case, by_engine) in results {
         let cell = |engine| match by_engine.get(engine) {
             Some(true) => "ok",
             Some(false) => "FAILED",
             None => "-",
         };
-        let row = engines.map(|engine| format!("{:>8}", cell(engine))).join("");
+        let row = engines.map(|engine| format!("{:>10}", cell(engine))).join("");
         println!("{:<78}{row}", case.replace('_', " "));
     }
     println!();

@@ -86,7 +86,21 @@ pub enum EngineError {
     },
 }
 
+/// What Podman says with status 500 about a state that stays as it is, and Docker with 409.
+const PODMANS_CONFLICTS: [&str; 3] = [
+    "that name is already in use",
+    "UNIQUE constraint failed: ContainerConfig.Name",
+    "running or paused containers cannot be removed without force",
+];
+
 impl EngineError {
+    /// The engine's no. A conflict has Docker's status, whoever says so: whether another try
+    /// is worth it hangs on it.
+    pub(super) fn reply(status: u16, message: String) -> EngineError {
+        let is_conflict = PODMANS_CONFLICTS.iter().any(|words| message.contains(words));
+        EngineError::Reply { status: if is_conflict { 409 } else { status }, message }
+    }
+
     /// The HTTP status of a refusal.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -106,5 +120,27 @@ impl EngineError {
             io::ErrorKind::PermissionDenied => EngineError::NotAllowed { endpoint },
             _ => EngineError::Unreachable { endpoint, doing: doing.to_owned(), source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_one_on_podman_too() {
+        // Recorded from Podman 4.3 and 5.4.
+        let taken = "container create: creating container storage: the container name \"a\" is already in use by b63b96d9b4ae. You have to remove that container to be able to reuse that name: that name is already in use";
+        let renamed = "renaming container 89575127d298: updating container config table with new configuration for container 89575127d298: UNIQUE constraint failed: ContainerConfig.Name";
+        let runs = "cannot remove container b63b96d9b4ae as it is running - running or paused containers cannot be removed without force: container state improper";
+        for message in [taken, renamed, runs] {
+            assert_eq!(
+                EngineError::reply(500, message.to_owned()).status(),
+                Some(409),
+                "{message}"
+            );
+        }
+        let busy = "cannot listen on the TCP port: listen tcp4 :80: bind: address already in use";
+        assert_eq!(EngineError::reply(500, busy.to_owned()).status(), Some(500));
     }
 }

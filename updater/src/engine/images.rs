@@ -23,12 +23,13 @@ impl Engine {
         changes: &[String],
     ) -> Result<(), EngineError> {
         let (repository, tag) = split_reference(reference);
-        let mut request = Request::post("/images/create")
-            .query("fromSrc", "-")
-            .query("repo", repository)
-            .query("tag", tag.unwrap_or("latest"))
-            .tar(files)
-            .within(Duration::from_secs(120));
+        let mut request = Request::post("/images/create").query("fromSrc", "-");
+        request = match self.podman() {
+            // Version 4 doesn't see the tag, and all of them take it with the name.
+            Some(_) => request.query("repo", reference),
+            None => request.query("repo", repository).query("tag", tag.unwrap_or("latest")),
+        };
+        request = request.tar(files).within(Duration::from_secs(120));
         for change in changes {
             request = request.query("changes", change.as_str());
         }

@@ -226,7 +226,7 @@ impl Reply {
             .ok()
             .and_then(|body| body["message"].as_str().map(str::to_owned))
             .unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned());
-        Err(EngineError::Reply { status: self.status, message })
+        Err(EngineError::reply(self.status, message))
     }
 
     pub(super) fn json(&self) -> Result<Value, EngineError> {

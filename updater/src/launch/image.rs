@@ -71,9 +71,13 @@ pub(super) async fn fetch(
     Ok(image)
 }
 
-/// Built or loaded here: no registry knows it.
+/// Built or loaded here: no registry knows it. Podman gives such an image a digest too, but
+/// `localhost` for a registry.
 fn is_home_made(image: &Value) -> bool {
-    image["RepoDigests"].as_array().is_none_or(Vec::is_empty)
+    let digests = image["RepoDigests"].as_array();
+    digests.is_none_or(|digests| {
+        digests.iter().all(|digest| digest.as_str().is_some_and(|d| d.starts_with("localhost/")))
+    })
 }
 
 async fn pull_image(

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{LaunchError, Request, dependants, leftovers, text};
+use super::{LaunchError, Request, dependants, leftovers, podman, text};
 use crate::engine::Engine;
 use crate::identity::own_container;
 use crate::plan::{helper_name, labels};
@@ -34,6 +34,7 @@ pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, La
     };
     let app = text(&old, "/Name").trim_start_matches('/').to_owned();
     refuse_unsuitable(&app, &old)?;
+    podman::refuse_too_old(engine, &app)?;
     let info = engine.info().await.map_err(LaunchError::engine)?;
     let mut leftovers = leftovers::find(engine, &app, &old).await?;
     let dependants = dependants::find(engine, &old).await?;

@@ -84,9 +84,13 @@ pub(super) fn aliases(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     if at.network == "bridge" {
         return None;
     }
+    // Podman adds the host name to what was asked for, each time.
+    let added = |alias: &Value| {
+        alias == old.short_id() || old.is_podmans() && alias == text(old.config, "Hostname")
+    };
     let mut aliases = Vec::new();
     for alias in at.value.as_array()? {
-        if alias != old.short_id() && !aliases.contains(alias) {
+        if !added(alias) && !aliases.contains(alias) {
             aliases.push(alias.clone());
         }
     }
