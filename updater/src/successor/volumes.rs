@@ -20,7 +20,7 @@ pub(super) fn mounts(old: &Old<'_>, at: At<'_>) -> Option<Value> {
             mount["Type"] == "volume" && mount["Source"].as_str().is_none_or(str::is_empty);
         let target = clean(mount["Target"].as_str().unwrap_or_default()).to_owned();
         if let Some(point) = points(old).find(|point| nameless && destination(point) == target) {
-            mount["Source"] = text(point, "Name").into();
+            mount["Source"] = name(point).into();
         }
     }
     let mut rest: Vec<_> = points(old).filter(|point| !is_given(old, destination(point))).collect();
@@ -29,7 +29,7 @@ pub(super) fn mounts(old: &Old<'_>, at: At<'_>) -> Option<Value> {
         match text(point, "Type") {
             "volume" if is_own(old, destination(point)) => mounts.push(json!({
                 "Type": "volume",
-                "Source": text(point, "Name"),
+                "Source": name(point),
                 "Target": text(point, "Destination"),
                 "ReadOnly": is_read_only(point),
                 // Files of the new image have no business in the old data.
@@ -88,6 +88,17 @@ fn target_of_bind(bind: &str) -> Option<&str> {
 
 fn points<'a>(old: &Old<'a>) -> impl Iterator<Item = &'a Map<String, Value>> {
     old.inputs.old["Mounts"].as_array().into_iter().flatten().filter_map(Value::as_object)
+}
+
+/// The name of the volume that is mounted here. Engines since 23 don't show it if the
+/// path came without a source in `Binds`; there it is read off the volume's directory.
+pub(super) fn name(point: &Map<String, Value>) -> &str {
+    let shown = text(point, "Name");
+    let directory = text(point, "Source").strip_suffix("/_data");
+    match directory.and_then(|directory| directory.rsplit('/').next()) {
+        Some(name) if shown.is_empty() => name,
+        _ => shown,
+    }
 }
 
 fn destination(point: &Map<String, Value>) -> &str {

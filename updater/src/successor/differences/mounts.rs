@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::words::in_words;
 use super::{Because, Difference, Pair};
-use crate::successor::{list, object, part, text};
+use crate::successor::{list, object, part, text, volumes};
 
 pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
     let mut differences = mounts(pair);
@@ -31,11 +31,12 @@ fn mounts(pair: &Pair<'_>) -> Vec<Difference> {
             named["Source"] = mount["Source"].clone();
             old["Source"].as_str().is_none_or(str::is_empty) && named == *mount
         });
-        let source = match text(point_at(pair.old, &at), "Type") {
-            "volume" => "Name",
-            _ => "Source",
+        let point = point_at(pair.old, &at);
+        let source = match text(point, "Type") {
+            "volume" => volumes::name(point),
+            _ => text(point, "Source"),
         };
-        let is_what_was_there = mount["Source"] == *text(point_at(pair.old, &at), source);
+        let is_what_was_there = mount["Source"] == *source;
         differences.push(Difference {
             field: format!("Volume {at}"),
             old: Some(
@@ -109,7 +110,11 @@ fn points(pair: &Pair<'_>) -> Vec<Difference> {
         let same = ["Type", "Name", "Source", "Propagation"].iter().all(|key| {
             // A volume lies where its driver says, which may depend on the mount.
             let says = !(text(old, "Type") == "volume" && matches!(*key, "Source" | "Propagation"));
-            !says || text(old, key) == text(new, key)
+            let value = |point| match *key {
+                "Name" => volumes::name(point),
+                key => text(point, key),
+            };
+            !says || value(old) == value(new)
         });
         if !same || old.get("RW") != new.get("RW") {
             differences.push(lost(at));

@@ -41,6 +41,21 @@ fn an_anonymous_volume_survives_an_image_that_no_longer_declares_it() {
 }
 
 #[test]
+fn a_volume_of_a_bare_path_among_the_binds_is_known_by_its_directory() {
+    let point = json!({
+        "Type": "volume", "Source": "/var/lib/docker/volumes/9dd1e0/_data", "Destination": "/mine",
+        "Driver": "local", "Mode": "z", "RW": true, "Propagation": "",
+    });
+    for mut case in recorded("vols") {
+        case.old["HostConfig"]["Binds"] = json!(["/mine"]);
+        case.old["Mounts"].as_array_mut().expect("mounts").push(point.clone());
+        let create = case.create();
+        assert_eq!(mount(&create, "/mine")["Source"], "9dd1e0", "{}", case.engine);
+        assert_eq!(create["HostConfig"].get("Binds"), None, "{}", case.engine);
+    }
+}
+
+#[test]
 fn binds_and_mounts_are_both_kept_with_their_options_and_never_doubled() {
     for case in recorded("vols") {
         let create = case.create();
