@@ -83,8 +83,11 @@ fn normal_bind(bind: &str) -> Option<(String, String, BTreeSet<String>)> {
 
 /// Volumes that the new image asks for.
 fn added(pair: &Pair<'_>) -> Vec<Difference> {
+    // A file system in memory has its path to itself, and isn't among the mount points.
+    let tmpfs = object(pair.old_host_config(), "Tmpfs");
     object(pair.new_config(), "Volumes")
         .keys()
+        .filter(|path| !tmpfs.keys().any(|there| clean(there) == clean(path)))
         .filter(|path| point_at(pair.old, clean(path)).is_empty())
         .map(|path| Difference {
             field: format!("Volume {path}"),

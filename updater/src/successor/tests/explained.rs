@@ -69,6 +69,15 @@ fn with_the_same_image_only_what_is_pinned_differs() {
 }
 
 #[test]
+fn an_images_volume_under_a_tmpfs_is_no_new_one() {
+    for mut case in recorded("vols") {
+        case.old["HostConfig"]["Tmpfs"]["/cache"] = "".into();
+        let lines = lines(&case);
+        assert!(!lines.iter().any(|line| line.starts_with("Volume /cache")), "{lines:#?}");
+    }
+}
+
+#[test]
 fn a_port_of_dash_p_that_moves_is_explained() {
     for case in recorded("eph") {
         let live = &case.old["NetworkSettings"]["Ports"]["8081/tcp"][0]["HostPort"];
