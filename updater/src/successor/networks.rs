@@ -80,6 +80,16 @@ pub(super) fn hidden_macs(old: &Old<'_>) -> Vec<String> {
         .collect()
 }
 
+/// The network mode, with the name of a network that it names by its id. Otherwise the
+/// engine is told of one network by two names, attaches it twice, and can start neither
+/// this container nor, on the way back, the old one.
+pub(super) fn mode(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    match main_network(old) {
+        Some(name) if name != network_of_mode(old) => Some(name.into()),
+        _ => (!at.value.is_null()).then(|| at.value.clone()),
+    }
+}
+
 pub(super) fn aliases(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     if at.network == "bridge" {
         return None;

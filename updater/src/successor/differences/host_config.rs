@@ -91,9 +91,16 @@ fn mode(pair: &Pair<'_>, field: &str) -> Option<Difference> {
             _ => Because::Unexplained,
         },
         _ if old == new => return None,
+        _ if field == "NetworkMode" && is_id_of(pair, &old, &new) => Because::Pinned,
         _ => Because::Unexplained,
     };
     Some(Difference { field: field.to_owned(), old: Some(old), new: Some(new), because })
+}
+
+/// Whether this is the id, or the beginning of it, of the network of this name.
+fn is_id_of(pair: &Pair<'_>, id: &str, name: &str) -> bool {
+    let network = &pair.old["NetworkSettings"]["Networks"][name]["NetworkID"];
+    id.len() >= 12 && network.as_str().is_some_and(|network| network.starts_with(id))
 }
 
 /// `/target:/own-name/alias`, whoever the target is by now.

@@ -136,6 +136,26 @@ fn every_network_is_kept_and_the_main_one_comes_first() {
 }
 
 /// The endpoint of a network, wherever it is sent.
+#[test]
+fn a_network_that_the_mode_names_by_id_is_named_once_and_by_name() {
+    for mut case in recorded("nets") {
+        let id = case.old["NetworkSettings"]["Networks"]["back"]["NetworkID"].clone();
+        let id = id.as_str().expect("an id").to_owned();
+        for id in [&id, &id[..12]] {
+            case.old["HostConfig"]["NetworkMode"] = id.into();
+            let create = case.create();
+            assert_eq!(create["HostConfig"]["NetworkMode"], "back", "{}", case.engine);
+            let networks = &create["NetworkingConfig"]["EndpointsConfig"];
+            assert!(networks.get("back").is_some(), "{networks} on {}", case.engine);
+            assert!(networks.get(id).is_none(), "twice on {}", case.engine);
+            // Which is said, and no reason to give the new container up.
+            let lines = case.shown();
+            let mode = lines.iter().find(|one| one.field == "NetworkMode").expect("is said");
+            assert_eq!(mode.because, super::super::Because::Pinned, "{}", case.engine);
+        }
+    }
+}
+
 fn endpoint(case: &Case, network: &str) -> Value {
     let successor = case.successor();
     let later = successor.connect.into_iter().find(|one| one.network == network);
