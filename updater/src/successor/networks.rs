@@ -42,7 +42,7 @@ pub(super) fn endpoints(old: &Old<'_>) -> (Map<String, Value>, Vec<Connect>) {
 
 /// The names under which inspect will show the new container's networks, sorted.
 pub(super) fn expected(old: &Old<'_>) -> Vec<String> {
-    if old.in_anothers_network() {
+    if old.in_anothers_network() || wants_no_network(old) {
         return Vec::new();
     }
     let mut names: Vec<String> = networks(old).keys().cloned().collect();
@@ -55,7 +55,8 @@ pub(super) fn expected(old: &Old<'_>) -> Vec<String> {
 
 pub(super) fn losses(old: &Old<'_>) -> Vec<Loss> {
     let mut losses = Vec::new();
-    if !old.in_anothers_network() && networks(old).is_empty() {
+    let has_network = !old.in_anothers_network() && !wants_no_network(old);
+    if has_network && networks(old).is_empty() {
         losses.push(Loss::Disconnection { network: network_of_mode(old).to_owned() });
     }
     losses
@@ -161,6 +162,11 @@ fn networks<'a>(old: &Old<'a>) -> &'a Map<String, Value> {
 /// On the host's network, on none and in another's, there is nothing to set.
 fn has_no_endpoints_of_its_own(old: &Old<'_>) -> bool {
     matches!(old.network_mode, "host" | "none") || old.in_anothers_network()
+}
+
+/// Whether the user has switched networks off, which is another way of having none.
+fn wants_no_network(old: &Old<'_>) -> bool {
+    old.config.get("NetworkDisabled") == Some(&Value::Bool(true)) && networks(old).is_empty()
 }
 
 /// The network that the network mode means, by the name that inspect uses.

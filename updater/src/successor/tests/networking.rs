@@ -328,6 +328,18 @@ fn a_container_without_any_network_gets_its_main_one_back_and_that_is_said() {
 }
 
 #[test]
+fn a_container_whose_network_is_switched_off_lacks_none() {
+    for mut case in recorded("user") {
+        case.old["NetworkSettings"]["Networks"] = json!({});
+        case.old["Config"]["NetworkDisabled"] = true.into();
+        let successor = case.successor();
+        assert_eq!(successor.losses, [], "{}", case.engine);
+        assert!(successor.expected.networks.is_empty());
+        assert_eq!(successor.create["NetworkDisabled"], true);
+    }
+}
+
+#[test]
 fn a_new_container_without_its_network_or_port_is_found_out() {
     for case in recorded("nets") {
         let expected = case.successor().expected;
