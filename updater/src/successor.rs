@@ -242,6 +242,8 @@ pub enum SuccessorError {
 impl ApiVersion {
     /// From here on, create takes several networks, and a MAC address for each.
     pub const ENDPOINTS_IN_CREATE: ApiVersion = ApiVersion(1, 44);
+    /// From here on, the kernel's memory has no limit of its own.
+    pub const NO_KERNEL_MEMORY: ApiVersion = ApiVersion(1, 42);
     /// From here on, a generated MAC address doesn't follow from the IPv4 address.
     pub const RANDOM_MAC: ApiVersion = ApiVersion(1, 48);
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::table::At;
-use super::{Old, text};
+use super::{ApiVersion, Old, is_empty, text};
 
 pub(super) fn restart_policy(_: &Old<'_>, _: At<'_>) -> Option<Value> {
     Some(json!({ "Name": "no", "MaximumRetryCount": 0 }))
@@ -39,6 +39,12 @@ pub(super) fn devices(_: &Old<'_>, at: At<'_>) -> Option<Value> {
         }
     }
     Some(devices)
+}
+
+/// Limits that only engines until 20.10 know; there, 0 means not set.
+pub(super) fn kernel_memory(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let known = old.inputs.api < ApiVersion::NO_KERNEL_MEMORY;
+    (known && !is_empty(at.value)).then(|| at.value.clone())
 }
 
 pub(super) fn swappiness(_: &Old<'_>, at: At<'_>) -> Option<Value> {

@@ -30,6 +30,18 @@ fn resources_and_rights_are_the_same() {
 }
 
 #[test]
+fn a_limit_of_the_kernels_memory_is_kept_where_it_is_known() {
+    for mut case in recorded("res") {
+        case.old["HostConfig"]["KernelMemory"] = 33_554_432.into();
+        case.old["HostConfig"]["KernelMemoryTCP"] = 0.into();
+        let host_config = case.create()["HostConfig"].clone();
+        let known = case.engine == "20.10";
+        assert_eq!(host_config["KernelMemory"] == 33_554_432, known, "{}", case.engine);
+        assert_eq!(host_config.get("KernelMemoryTCP"), None, "{}", case.engine);
+    }
+}
+
+#[test]
 fn stop_signal_and_stop_timeout_are_kept() {
     for case in recorded("user") {
         assert_eq!(case.create()["StopSignal"], "SIGHUP", "{}", case.engine);
