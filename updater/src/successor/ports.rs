@@ -90,13 +90,23 @@ fn pin(asked: &Value, live: &[Value]) -> Vec<Value> {
         match chosen.first() {
             None => pinned.push(binding.clone()),
             Some(one) if agree => {
-                pinned.push(json!({ "HostIp": ip, "HostPort": one["HostPort"] }));
+                pinned.push(with(binding, ip, &one["HostPort"]));
             }
             // IPv4 and IPv6 were given different ports.
-            Some(_) => pinned.extend(chosen.into_iter().cloned()),
+            Some(_) => pinned.extend(chosen.iter().map(|one| {
+                with(binding, one["HostIp"].as_str().unwrap_or_default(), &one["HostPort"])
+            })),
         }
     }
     pinned
+}
+
+/// The binding with this address and port, and whatever else it has.
+fn with(binding: &Value, ip: &str, port: &Value) -> Value {
+    let mut binding = binding.clone();
+    binding["HostIp"] = ip.into();
+    binding["HostPort"] = port.clone();
+    binding
 }
 
 /// Takes out what the engine made of a binding to `ip`: for every address, one

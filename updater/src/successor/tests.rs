@@ -12,6 +12,7 @@ mod model;
 mod networking;
 mod properties;
 mod runtime;
+mod tampered;
 mod the_table;
 
 use std::sync::LazyLock;

@@ -41,6 +41,7 @@ fn id_of(seed: &str) -> String {
 
 fn mounts(host_config: &Map<String, Value>, config: &Map<String, Value>, id: &str) -> Value {
     let mut points = BTreeMap::new();
+    let mut others = Vec::new();
     for bind in list(host_config, "Binds").iter().filter_map(Value::as_str) {
         if let [source, target, ..] = bind.split(':').collect::<Vec<_>>()[..] {
             points.insert(target.to_owned(), source.to_owned());
@@ -48,6 +49,10 @@ fn mounts(host_config: &Map<String, Value>, config: &Map<String, Value>, id: &st
     }
     for mount in list(host_config, "Mounts").iter().filter_map(Value::as_object) {
         let target = text(mount, "Target").to_owned();
+        if text(mount, "Type") != "volume" {
+            others.push(json!({ "Type": mount["Type"], "Destination": target, "RW": true }));
+            continue;
+        }
         let name = match text(mount, "Source") {
             "" => id_of(&format!("{id}{target}")),
             name => name.to_owned(),
@@ -55,11 +60,14 @@ fn mounts(host_config: &Map<String, Value>, config: &Map<String, Value>, id: &st
         points.insert(target, name);
     }
     for path in object(config, "Volumes").keys() {
-        points.entry(path.clone()).or_insert_with(|| id_of(&format!("{id}{path}")));
+        if !others.iter().any(|point| point["Destination"] == path.as_str()) {
+            points.entry(path.clone()).or_insert_with(|| id_of(&format!("{id}{path}")));
+        }
     }
     points
         .into_iter()
         .map(|(path, name)| json!({ "Type": "volume", "Name": name, "Destination": path, "RW": true }))
+        .chain(others)
         .collect()
 }
 

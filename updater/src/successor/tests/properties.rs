@@ -124,7 +124,7 @@ fn succeed(old: &Value, from: &Value, to: &Value, api: ApiVersion) -> Value {
 }
 
 /// A container without what one life of it differs from the next in.
-fn lasting(inspect: &Value) -> Value {
+pub(super) fn lasting(inspect: &Value) -> Value {
     let mut config = inspect["Config"].clone();
     config["Env"] = sorted(&config["Env"]).into();
     config["Hostname"] = Value::Null;
