@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use changeover::cli::{self, Cli};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -77,19 +79,22 @@ fn report(error: &dyn std::error::Error, code: u8, json: bool) {
 fn start_logging(cli: &Cli) {
     let helper = matches!(cli.command, cli::Command::Run { .. });
     let level = match cli.verbose {
-        0 if helper => "info",
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
+        0 if helper => Level::INFO,
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
     };
-    let filter = EnvFilter::try_from_env("CHANGEOVER_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("changeover={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // Levels by module, as in `changeover=debug,hyper=info`. Filters by field as well would bring
+    // a regular expression engine along, a tenth of the program.
+    let filter = std::env::var("CHANGEOVER_LOG")
+        .ok()
+        .and_then(|levels| levels.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_target("changeover", level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::env::var_os("NO_COLOR").is_none() && !helper)
-        .init();
+        .with_ansi(std::env::var_os("NO_COLOR").is_none() && !helper);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 /// As process 1 of a container nobody else handles the signal for us.
