@@ -589,7 +589,7 @@ const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => St
 // English. languages.js has the others; both are made from maintenance-ui/strings.*.json.
 const ENGLISH = {
   "back.back-up": "Put the data back",
-  "back.gate": "Give the new version up",
+  "back.gate": "Give up on the new version",
   "back.promote-new": "Switch back",
   "back.start-new": "Stop the new version",
   "back.stop-old": "Start the previous version",
@@ -598,10 +598,10 @@ const ENGLISH = {
   "client.failed": "{app} did not answer. Nothing was started.",
   "client.later": "Not now",
   "client.lead.preparing": "{app} goes on working until it is ready.",
-  "client.lead.proving": "Making sure that it stays.",
+  "client.lead.proving": "Making sure that it keeps working.",
   "client.lead.rolled-back": "The update did not succeed, and the previous version is running again.",
   "client.lead.unknown": "Whether the update succeeded is not known. Reload to see which version it is.",
-  "client.long": "This is taking long, and it is not over yet. You can close this and look again later.",
+  "client.long": "This is taking a while, and it is not over yet. You can close this window and look again later.",
   "client.notes": "What is new",
   "client.offer": "Version {to} is available",
   "client.reload": "Reload",
