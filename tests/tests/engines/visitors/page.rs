@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(machines_can_tell_the_page_from_the_app),
         case!(an_open_page_goes_to_the_new_version_when_that_answers),
         case!(an_open_page_goes_back_to_the_old_version_after_a_rollback),
+        case!(a_page_of_ones_own_is_shown_in_a_real_update),
         case!(the_page_stays_while_only_the_engines_proxy_listens),
     ]
 }
@@ -103,6 +104,31 @@ fn an_open_page_goes_back_to_the_old_version_after_a_rollback(kind: EngineKind) 
     assert_eq!(phases, ["updating", "rolling-back", "rolled-back"]);
     assert_eq!(page.shown.as_ref().map(|(_, version)| version.as_str()), Some("1"));
     assert_eq!(page.looks, 1, "told of the end when it was true");
+}
+
+fn a_page_of_ones_own_is_shown_in_a_real_update(kind: EngineKind) {
+    let world = World::start(kind);
+    image(&world, 1, &[]);
+    image(&world, 2, &[("BOOT_MS", "4000")]);
+    world.run_web("app:1");
+    let done = update(&world, 2, &["--page-dir", "/srv/nowhere"]).expect(21);
+    assert!(done.stderr.contains("--page-dir is not there on the engine's host"), "{done:?}");
+    let own = "<!doctype html><html lang=\"{{lang}}\"><title>{{title}}</title>\
+               <style>{{css}}</style><p>Ours. {{lead}}</p>";
+    world.write_on_machine("/srv/page/index.html", own);
+    world.write_on_machine("/srv/page/page.css", "p { color: #123456 }");
+    world.write_on_machine("/srv/page/strings.de.json", r#"{ "lead.updating": "Gleich zurück." }"#);
+    let mut running = spawn_update(&world, 2, &["--page-dir", "/srv/page"]);
+    running.wait_for_step("start-new");
+    let german = "Accept: text/html\r\nAccept-Language: de\r\n";
+    let answer = Answer::to(&world, "GET", "/deep/link", german);
+    answer.assert_unavailable();
+    assert!(answer.body.contains("<p>Ours. Gleich zurück.</p>"), "{}", answer.body);
+    assert!(answer.body.contains("<style>p { color: #123456 }</style>"), "{}", answer.body);
+    let policy = answer.header("content-security-policy");
+    assert!(policy.contains("style-src 'sha256-"), "{policy}");
+    running.finish().expect(0);
+    world.assert_settled("2", false);
 }
 
 /// The engine's proxy accepts connections from the container's start on.
