@@ -2,7 +2,7 @@
 // clean, nobody else is asked for anything, and a screenshot of each is kept.
 //
 // states.mjs <address of `changeover page --preview`> <folder for the screenshots>
-import { readFileSync, mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { launch, watch } from "./browser.mjs";
 
@@ -99,6 +99,15 @@ for (const state of ["updating", "needs-a-person"]) {
   problems.push(...wrong.map((what) => `live: ${what}`));
 }
 await browser.close();
+// All of them on one sheet, for a person to look at.
+const shots = readdirSync(folder).filter((name) => name.endsWith(".png")).sort();
+const figure = (name) => `<figure><img src="${name}" alt=""><figcaption>${name.slice(0, -4)}</figcaption></figure>`;
+writeFileSync(
+  `${folder}/index.html`,
+  `<!doctype html><meta charset="utf-8"><title>The page</title>
+<style>body{background:#888;font:12px sans-serif}figure{display:inline-block;margin:6px;vertical-align:top}img{height:340px}</style>
+${shots.map(figure).join("\n")}\n`,
+);
 for (const problem of problems) console.error(problem);
 console.log(`${seen} screenshots in ${folder}, ${problems.length} problems`);
 process.exit(problems.length ? 1 : 0);
