@@ -40,7 +40,6 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -56,9 +55,6 @@ use self::rendered::Rendered;
 pub use self::tls::{Tls, TlsError};
 use crate::face::Face;
 use crate::status::Status;
-
-/// How many connections may wait to be accepted; the kernel has a limit of its own.
-const WAITING: i32 = 4096;
 
 /// The languages that the page speaks.
 pub fn languages() -> Vec<String> {
@@ -88,6 +84,8 @@ struct Published {
     at: Instant,
     /// How many event streams were open then.
     streams: usize,
+    /// How many there were before.
+    number: usize,
 }
 
 impl Page {
@@ -115,7 +113,12 @@ impl Page {
     fn with(status: Status, look: Look, limits: Limits) -> Page {
         Page {
             shared: Arc::new(Shared {
-                published: watch::Sender::new(Published { status, at: Instant::now(), streams: 0 }),
+                published: watch::Sender::new(Published {
+                    status,
+                    at: Instant::now(),
+                    streams: 0,
+                    number: 0,
+                }),
                 rendered: Mutex::new(None),
                 look: Arc::new(look),
                 tls: OnceLock::new(),
@@ -135,8 +138,10 @@ impl Page {
 
     /// Shows another status from now on. Whoever watches sees it at once.
     pub fn publish(&self, status: Status) {
-        let published = Published { status, at: Instant::now(), streams: self.streams() };
-        self.shared.published.send_replace(published);
+        let (at, streams) = (Instant::now(), self.streams());
+        self.shared.published.send_modify(|published| {
+            *published = Published { status, at, streams, number: published.number + 1 };
+        });
     }
 
     /// What the page says now. Time passes in it between two publications.
@@ -147,9 +152,7 @@ impl Page {
     /// Answers on this listener until it is told to stop. Needs a tokio runtime.
     pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
         make_room_for_files(self.limits().connections);
-        listener.set_nonblocking(true)?;
-        // Listening again changes only how many may wait for us in the kernel.
-        SockRef::from(&listener).listen(WAITING)?;
+        connection::prepare(&listener, self.limits())?;
         let address = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = oneshot::channel();
@@ -237,16 +240,27 @@ impl Page {
     }
 
     fn rendered(&self) -> Arc<Rendered> {
-        let status = self.status();
+        let published = self.shared.published.borrow();
         let mut kept = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = published.moment();
         match &*kept {
-            Some(rendered) if rendered.status == status => rendered.clone(),
-            _ => kept.insert(Arc::new(Rendered::new(status, self.look().clone()))).clone(),
+            // Whoever asks within the same second gets the same.
+            Some(rendered) if rendered.of == moment => rendered.clone(),
+            _ => {
+                let rendered = Rendered::new(published.now(), moment, self.look().clone());
+                kept.insert(Arc::new(rendered)).clone()
+            }
         }
     }
 }
 
 impl Published {
+    /// What is different as soon as something else has to be said.
+    fn moment(&self) -> (usize, u64) {
+        let over = self.status.phase.is_over();
+        (self.number, if over { 0 } else { self.at.elapsed().as_secs() })
+    }
+
     fn now(&self) -> Status {
         let mut status = self.status.clone();
         if !status.phase.is_over() {

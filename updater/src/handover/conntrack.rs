@@ -181,7 +181,6 @@ mod tests {
                 member: 0,
                 answers: true,
                 only: None,
-                lent: false,
             }]
         };
         let everywhere = at(HostAddress::Any);

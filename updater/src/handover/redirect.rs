@@ -332,7 +332,6 @@ fn try_out(ownership: Ownership, table: &str) -> Result<(), Refusal> {
         member: 0,
         answers: false,
         only: None,
-        lent: false,
     })
     .into();
     let sets = sets_for(&published);

@@ -49,14 +49,7 @@ impl Switch {
         table: &str,
         page: Page,
     ) -> Result<(Switch, Option<String>), SwitchError> {
-        let bind = || {
-            let ever_free = plan.published.iter().filter(|port| !port.lent);
-            let published: Vec<Published> = ever_free.copied().collect();
-            match published.is_empty() {
-                true => Way::None,
-                false => Way::Bind { published, binding: None },
-            }
-        };
+        let bind = || Way::Bind { published: plan.published.clone(), binding: None };
         let (way, because) = match plan.mode {
             HandoverMode::None => (Way::None, None),
             HandoverMode::Bind => (bind(), None),

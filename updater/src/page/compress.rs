@@ -1,7 +1,19 @@
 //! The document compressed: once a status and language, however many ask.
 //!
-//! gzip only. Brotli would make it a tenth smaller, in the same number of packets,
-//! and this program a megabyte larger.
+//! gzip only, and this is why. The document is made anew for each status and language, so
+//! only parts of it could be compressed beforehand. In KB, of five languages:
+//!
+//! | | |
+//! |---|---|
+//! | as it is | 23.1 to 24.7 |
+//! | gzip | 7.9 to 8.5 |
+//! | brotli put together: style sheet, script and strings at its best, the rest stored | 8.9 to 9.7 |
+//! | brotli as fast as gzip, its encoder a megabyte of this program | 7.5 to 7.9 |
+//! | brotli at its best, too slow for a visitor who waits | 6.7 to 7.0 |
+//!
+//! What would cost nothing is larger than gzip, and what is smaller saves no packet: all
+//! of them fit into the ten that a server may send at once. Besides, browsers take brotli
+//! only by TLS.
 
 use std::io::Write as _;
 

@@ -12,6 +12,7 @@
 //! event streams, for which it would keep 16 KB each.
 
 use std::future::{poll_fn, ready};
+use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -88,6 +89,20 @@ pub(super) trait Answers {
     fn refuse(&self, status: StatusCode) -> Response<String>;
 }
 
+/// How many connections may wait to be accepted; the kernel has a limit of its own.
+const WAITING: i32 = 4096;
+
+/// Sets on the listener what every connection then inherits, at the cost of one.
+pub(super) fn prepare(listener: &std::net::TcpListener, limits: &Limits) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = SockRef::from(listener);
+    // A client that vanished or doesn't read is given up by the kernel.
+    let _ = listener.set_tcp_user_timeout(Some(limits.stall));
+    let _ = listener.set_tcp_nodelay(true);
+    // Listening again changes only how many may wait for us in the kernel.
+    listener.listen(WAITING)
+}
+
 /// Serves one visitor, by TLS where they speak it and we can.
 pub(super) async fn serve(
     limits: &Limits,
@@ -95,10 +110,6 @@ pub(super) async fn serve(
     tls: Option<&Tls>,
     stream: TcpStream,
 ) {
-    // A client that vanished or doesn't read is given up by the kernel.
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.stall));
-    let _ = stream.set_nodelay(true);
-
     let mut first = [0; HTTP2_PREFACE.len()];
     let seen = match timeout(limits.head, stream.peek(&mut first)).await {
         Ok(Ok(seen @ 1..)) => &first[..seen],

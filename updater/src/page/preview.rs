@@ -29,6 +29,7 @@ impl Preview {
     pub async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
         if let Some((_, page)) = self.states.first() {
             make_room_for_files(page.limits().connections);
+            connection::prepare(&listener, page.limits())?;
         }
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;

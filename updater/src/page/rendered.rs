@@ -13,7 +13,9 @@ use crate::status::Status;
 
 /// One status in every form that somebody may ask for.
 pub(super) struct Rendered {
-    pub(super) status: Status,
+    /// Which publication, and how many seconds after it.
+    pub(super) of: (usize, u64),
+    status: Status,
     /// The value of our own header.
     pub(super) update: HeaderValue,
     pub(super) retry_after: u64,
@@ -41,9 +43,10 @@ pub(super) struct Html {
 }
 
 impl Rendered {
-    pub(super) fn new(status: Status, look: Arc<Look>) -> Rendered {
+    pub(super) fn new(status: Status, of: (usize, u64), look: Arc<Look>) -> Rendered {
         let json = json!(status).to_string();
         Rendered {
+            of,
             update: HeaderValue::from_str(&status.update)
                 .unwrap_or(HeaderValue::from_static("unknown")),
             retry_after: status.retry_after_seconds.max(1),

@@ -3,7 +3,7 @@
 //! What hyper answers of its own accord (400, 408, 431) has none of our headers.
 //! Whoever got it would take it for an answer of the app.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -66,6 +66,23 @@ impl AsyncWrite for Veiled<'_> {
             self.refused = code.and_then(|code| StatusCode::from_bytes(code).ok());
         }
         Poll::Ready(Ok(bytes.len()))
+    }
+
+    // So that hyper hands the document over as it is, instead of copying it behind the head.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.veil.0.load(Ordering::Relaxed) {
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        }
+        let first = parts.iter().find(|part| !part.is_empty());
+        self.poll_write(cx, first.map_or(&[], |part| part))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
