@@ -46,7 +46,7 @@ torture: tools ## Run the engine suite with every crash at every place (long)
 	$(BUILD)
 	CHANGEOVER_TORTURE=1 $(TEST) --test engines -- $(CASES)
 
-bench: tools ## Compare with docker stop, start and run: make bench BENCH='--engine all'
+bench: tools ## Compare with docker stop, start and run, and with nginx: make bench BENCH='--engine all'
 	$(BUILD)
 	@$(SUDO) "$(RELEASE)/bench" $(BENCH)
 

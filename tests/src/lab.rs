@@ -44,8 +44,9 @@ use network::Network;
 pub use claim::clear_leftovers;
 pub use image::busybox;
 /// Installing what the machine lacks.
-pub(crate) mod tools {
-    pub(crate) use super::install::{compose_rootfs, install_packages, is_installed, run};
+pub mod tools {
+    pub(crate) use super::install::compose_rootfs;
+    pub use super::install::{install_packages, is_installed, run};
 }
 
 pub use install::{EngineKind, InstallError, UnknownEngine, install};

@@ -242,7 +242,7 @@ impl Visitors {
 
 /// Visitors that hang hold a socket each: 1000 a second for 5 s are more than
 /// the usual 1024. Where this fails, the report names "too many open files".
-fn allow_many_descriptors() {
+pub fn allow_many_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);

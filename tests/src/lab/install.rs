@@ -206,11 +206,13 @@ pub(crate) fn search_path() -> String {
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-pub(crate) fn is_installed(tool: &str) -> bool {
+/// Whether there is such a program.
+pub fn is_installed(tool: &str) -> bool {
     search_path().split(':').any(|dir| Path::new(dir).join(tool).is_file())
 }
 
-pub(crate) fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
+/// Installs Debian packages, and says so.
+pub fn install_packages(packages: &[&str]) -> Result<(), InstallError> {
     eprintln!("installing {} (Debian packages, for tests)…", packages.join(", "));
     let install = || {
         let mut apt = Command::new("apt-get");
@@ -286,7 +288,7 @@ fn check_version(kind: EngineKind, rootfs: &Path) -> Result<(), InstallError> {
 }
 
 /// Runs a tool and answers with what it wrote to its standard output.
-pub(crate) fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
+pub fn run(what: &str, command: &mut Command) -> Result<String, InstallError> {
     let failed = |output: String| InstallError::Tool { what: what.to_owned(), output };
     let output = command.output().map_err(|error| failed(error.to_string()))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -3,7 +3,7 @@
 mod asker;
 mod course;
 mod history;
-pub(crate) mod identity;
+mod identity;
 mod pulls;
 mod refusals;
 mod usage;
