@@ -94,11 +94,11 @@ impl World {
         (status == 200).then_some(answer)
     }
 
-    /// `docker logs`, both streams; lines of a container without a terminal start with a
-    /// header of 8 bytes.
+    /// `docker logs`, both streams.
     pub fn log(&self, name: &str) -> String {
         let path = format!("/containers/{name}/logs?stdout=1&stderr=1");
-        String::from_utf8_lossy(&self.lab.api_raw("GET", &path, &[], &[]).1).into_owned()
+        let said = self.lab.api_raw("GET", &path, &[], &[]).1;
+        String::from_utf8_lossy(&without_frames(&said)).into_owned()
     }
 
     /// Names of all containers, sorted.
@@ -261,6 +261,20 @@ impl World {
         let tables = String::from_utf8_lossy(&tables.expect("nft runs").stdout).into_owned();
         assert!(!tables.contains("changeover"), "a table of ours is left: {tables}");
     }
+}
+
+/// What a container without a terminal has said: the engine puts it into frames, with the
+/// stream's number and the length in front, and may cut a long line in two.
+fn without_frames(mut stream: &[u8]) -> Vec<u8> {
+    let mut said = Vec::new();
+    while let Some(([0..=2, 0, 0, 0, length @ ..], rest)) = stream.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (frame, next) = rest.split_at(length.min(rest.len()));
+        said.extend_from_slice(frame);
+        stream = next;
+    }
+    said.extend_from_slice(stream);
+    said
 }
 
 /// The create request of the usual app: 80 published on 8080.

@@ -5,9 +5,10 @@
 //! The verdict only looks; a helper that was restarted asks again, and the time
 //! limit counts from the container's start, so a restart grants no fresh one.
 
+pub mod address;
 pub mod probe;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::plan::{ExpectedStatus, GatePlan, Member, Probe, Published};
 use crate::successor;
 use crate::swap::facts::Verdict;
+use address::{addresses, on_host_network};
 use probe::Heard;
 
 /// Between two runs of the container's own health command. It costs a process
@@ -135,7 +137,7 @@ impl Gate {
 
     /// `Ok` if every question is answered well; otherwise the first that isn't.
     async fn ask(&mut self, engine: &Engine, new: &Value) -> Result<(), String> {
-        self.ask_directly(new).await?;
+        self.ask_directly(engine, new).await?;
         if !on_host_network(new) {
             // There it would be answered by our own page; it is asked later.
             self.ask_health(engine, new).await?;
@@ -151,15 +153,16 @@ impl Gate {
         Ok(())
     }
 
-    async fn ask_directly(&self, new: &Value) -> Result<(), String> {
+    async fn ask_directly(&self, engine: &Engine, new: &Value) -> Result<(), String> {
         let (Probe::Http { port, .. } | Probe::Auto { port } | Probe::Tcp { port }) =
             &self.member.probe
         else {
             return Ok(());
         };
         let mut last = format!("port {port} cannot be reached");
-        for ip in addresses(new) {
-            let heard = hear(&self.member.probe, SocketAddr::new(ip, *port)).await;
+        let addresses = addresses(engine, new).await;
+        for ip in &addresses {
+            let heard = hear(&self.member.probe, SocketAddr::new(*ip, *port)).await;
             match judge(&heard, &self.member.probe) {
                 Ok(()) => return Ok(()),
                 Err(what) => last = format!("port {port}: {what}"),
@@ -167,7 +170,7 @@ impl Gate {
         }
         // Not every network can be reached from the host, say a macvlan one. Then
         // the way that visitors take has to do, which is asked next.
-        let reachable = !addresses(new).is_empty();
+        let reachable = !addresses.is_empty();
         let by_visit = self.published.iter().any(|p| p.answers && p.container_port == *port);
         match reachable || !by_visit {
             true => Err(last),
@@ -252,12 +255,12 @@ fn judge(heard: &Heard, probe: &Probe) -> Result<(), String> {
 }
 
 /// Whether the restored old container answers anywhere, as far as can be told.
-pub async fn old_answers(member: &Member, old: &Value) -> bool {
+pub async fn old_answers(engine: &Engine, member: &Member, old: &Value) -> bool {
     let (Probe::Http { port, .. } | Probe::Auto { port } | Probe::Tcp { port }) = &member.probe
     else {
         return true;
     };
-    let addresses = addresses(old);
+    let addresses = addresses(engine, old).await;
     for ip in &addresses {
         let heard = hear(&member.probe, SocketAddr::new(*ip, *port)).await;
         if !matches!(heard, Heard::Nothing(_) | Heard::Refused | Heard::Http { page: true, .. }) {
@@ -265,26 +268,6 @@ pub async fn old_answers(member: &Member, old: &Value) -> bool {
         }
     }
     addresses.is_empty()
-}
-
-/// Addresses under which the host reaches the container.
-pub fn addresses(inspect: &Value) -> Vec<IpAddr> {
-    if on_host_network(inspect) {
-        return vec![Ipv4Addr::LOCALHOST.into()];
-    }
-    let Some(networks) = inspect["NetworkSettings"]["Networks"].as_object() else {
-        return Vec::new();
-    };
-    let ips = networks.values().flat_map(|n| [&n["IPAddress"], &n["GlobalIPv6Address"]]);
-    let mut ips: Vec<IpAddr> =
-        ips.filter_map(Value::as_str).filter_map(|ip| ip.parse().ok()).collect();
-    ips.sort_by_key(IpAddr::is_ipv6);
-    ips
-}
-
-/// Whether the container shares the host's network.
-pub fn on_host_network(inspect: &Value) -> bool {
-    inspect["HostConfig"]["NetworkMode"] == "host"
 }
 
 /// For how long the container has been running.

@@ -17,6 +17,11 @@ use crate::engine::{Engine, EngineError};
 /// Names our container where it can't be found out.
 pub const CONTAINER_ENV: &str = "CHANGEOVER_CONTAINER";
 
+/// Names a file that only the asking container has: then that one is `self`, and not the
+/// container in which this program runs. An app that starts us beside itself proves by it
+/// which container it is, without knowing it.
+pub const PROOF_ENV: &str = "CHANGEOVER_PROOF";
+
 /// What could be found out about our own container.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Own {
@@ -59,22 +64,52 @@ pub enum IdentityError {
         "{CONTAINER_ENV} is `{0}`, and there is no such container\nhint: `docker ps -a` lists them"
     )]
     NoSuchContainer(String),
+    /// Nobody, or more than one, has the file of [`PROOF_ENV`].
+    #[error(
+        "{PROOF_ENV} is `{path}`, and of the running containers {count} have that file, so it proves nothing\nhint: write a new file with a random name to the container's own file system (not to a volume or a tmpfs), and name it"
+    )]
+    NoProof {
+        /// The file.
+        path: String,
+        /// How many have it.
+        count: usize,
+    },
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// The name of our own container. What [`CONTAINER_ENV`] says is believed.
+/// The name of our own container. What [`CONTAINER_ENV`] says is believed, and what
+/// [`PROOF_ENV`] says is looked for.
 pub async fn own_name(engine: &Engine) -> Result<String, IdentityError> {
-    let own = match std::env::var(CONTAINER_ENV).ok().filter(|name| !name.is_empty()) {
-        Some(name) => engine.container(&name).await?.ok_or(IdentityError::NoSuchContainer(name))?,
-        None => match own_container(engine).await? {
+    let said = |name| std::env::var(name).ok().filter(|said| !said.is_empty());
+    let own = match (said(CONTAINER_ENV), said(PROOF_ENV)) {
+        (Some(name), _) => {
+            engine.container(&name).await?.ok_or(IdentityError::NoSuchContainer(name))?
+        }
+        (None, Some(path)) => with_file(engine, path).await?,
+        (None, None) => match own_container(engine).await? {
             Own::Proven(own) => own,
             Own::Likely(_) | Own::Unknown => return Err(IdentityError::Unproven),
             Own::None => return Err(IdentityError::NotInAContainer),
         },
     };
     Ok(own["Name"].as_str().unwrap_or_default().trim_start_matches('/').to_owned())
+}
+
+/// The only running container that has this file.
+async fn with_file(engine: &Engine, path: String) -> Result<Value, IdentityError> {
+    let mut found = Vec::new();
+    for summary in engine.containers().await? {
+        let id = summary["Id"].as_str().unwrap_or_default();
+        if summary["State"] == "running" && engine.path_stat(id, &path).await?.is_some() {
+            found.extend(engine.container(id).await?);
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        count => Err(IdentityError::NoProof { path, count }),
+    }
 }
 
 /// Our own container, as far as it can be found out.
@@ -110,7 +145,11 @@ pub async fn own_container(engine: &Engine) -> Result<Own, EngineError> {
 }
 
 fn in_a_container() -> bool {
-    Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists()
+    // With a read-only root, Podman hides its file under a tmpfs; what it says in the
+    // environment is there in any case.
+    Path::new("/.dockerenv").exists()
+        || Path::new("/run/.containerenv").exists()
+        || std::env::var_os("container").is_some()
 }
 
 /// Ids to look at: those that are suggested, then all that run.

@@ -184,6 +184,10 @@ pub struct Published {
     /// visitor here has: an engine without its proxy publishes no IPv6, say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<IpAddr>,
+    /// Whether another container holds it, in whose network the app lives: it is never
+    /// free, so the page can't be bound to it, only put before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lent: bool,
 }
 
 impl Published {

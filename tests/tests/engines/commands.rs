@@ -3,7 +3,7 @@
 mod asker;
 mod course;
 mod history;
-mod identity;
+pub(crate) mod identity;
 mod pulls;
 mod refusals;
 mod usage;

@@ -6,6 +6,7 @@ use changeover_tests::world::{Done, World, web};
 use serde_json::{Value, json};
 
 use super::Case;
+use super::commands::identity;
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case { name, alone: false, run };
@@ -14,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("podmans_networks_and_volumes_come_along", networks_and_volumes_come_along),
         case("podman_starts_a_killed_helper_again", a_killed_helper_is_started_again),
         case("a_podman_without_power_needs_a_resume", without_power),
+        case("podmans_containers_know_themselves_in_every_mode", identity::in_every_mode),
     ]
 }
 

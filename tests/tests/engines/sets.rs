@@ -14,11 +14,6 @@ pub(crate) fn cases() -> Vec<Case> {
             run: whoever_depends_on_the_app_comes_along,
         },
         Case { name: "a_set_goes_back_together", alone: false, run: a_set_goes_back_together },
-        Case {
-            name: "an_app_in_another_ones_network_is_updated_there",
-            alone: false,
-            run: an_app_in_another_ones_network_is_updated_there,
-        },
     ]
 }
 
@@ -84,28 +79,6 @@ fn a_set_goes_back_together(kind: EngineKind) {
     world.changeover(&["update", "web", "--image", "app:2", "--stable", "0s"]).expect(0);
     check_ties(&world);
     assert_eq!(world.containers(), ["beside", "linked", "side", "stopped", "taker", "web"]);
-}
-
-fn an_app_in_another_ones_network_is_updated_there(kind: EngineKind) {
-    let world = World::start(kind);
-    world.images(&[1, 2]);
-    let mut owner = web("app:1");
-    owner["Env"] = json!(["PORT=90"]);
-    let owner = world.run("owner", &owner);
-    let body = json!({
-        "Image": "app:1",
-        "HostConfig": {
-            "NetworkMode": "container:owner",
-            "RestartPolicy": { "Name": "unless-stopped" },
-        },
-    });
-    world.run("web", &body);
-    world.wait_for_http(8080);
-    world.changeover(&["update", "web", "--image", "app:2", "--stable", "0s"]).expect(0);
-    world.wait("the new version", || world.visit(8080) == "2");
-    assert_eq!(id_of(&world, "owner"), owner, "the owner of the network stays");
-    let web = world.inspect("web").expect("the app");
-    assert_eq!(web["HostConfig"]["NetworkMode"], format!("container:{owner}"));
 }
 
 /// Everybody runs, or not, as before, and is tied to those who are there now.

@@ -181,6 +181,7 @@ mod tests {
                 member: 0,
                 answers: true,
                 only: None,
+                lent: false,
             }]
         };
         let everywhere = at(HostAddress::Any);

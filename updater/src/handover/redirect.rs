@@ -332,6 +332,7 @@ fn try_out(ownership: Ownership, table: &str) -> Result<(), Refusal> {
         member: 0,
         answers: false,
         only: None,
+        lent: false,
     })
     .into();
     let sets = sets_for(&published);

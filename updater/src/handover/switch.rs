@@ -49,7 +49,14 @@ impl Switch {
         table: &str,
         page: Page,
     ) -> Result<(Switch, Option<String>), SwitchError> {
-        let bind = || Way::Bind { published: plan.published.clone(), binding: None };
+        let bind = || {
+            let ever_free = plan.published.iter().filter(|port| !port.lent);
+            let published: Vec<Published> = ever_free.copied().collect();
+            match published.is_empty() {
+                true => Way::None,
+                false => Way::Bind { published, binding: None },
+            }
+        };
         let (way, because) = match plan.mode {
             HandoverMode::None => (Way::None, None),
             HandoverMode::Bind => (bind(), None),

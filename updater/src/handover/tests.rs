@@ -107,7 +107,7 @@ fn at(ip: &str) -> SocketAddr {
 }
 
 fn published(host: HostAddress, port: u16) -> Published {
-    Published { host, port, container_port: 80, member: 0, answers: true, only: None }
+    Published { host, port, container_port: 80, member: 0, answers: true, only: None, lent: false }
 }
 
 fn redirect_to_page(hosts: &[HostAddress]) -> Redirect {

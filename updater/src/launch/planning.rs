@@ -38,11 +38,12 @@ pub(super) async fn plan(
     )?;
     made.platform = request.platform.clone().or(made.platform);
     let mut published = reach::published(&found.old, &request.page_ports, 0);
+    published.extend(reach::lent(engine, request, &found.old).await?);
     if !runs(&found.old) {
         reach::refuse_held_port(&found, request, &published)?;
     }
     let probe = match runs(&found.old) {
-        true => reach::choose_probe(&request.health, &found.old, &mut published).await,
+        true => reach::choose_probe(engine, &request.health, &found.old, &mut published).await,
         false => Probe::Running,
     };
     let differences = differences(&Pair {
@@ -135,7 +136,7 @@ async fn along(
     dependants::redirect_references(&mut made.create, before);
     let mut ports = reach::published(old, &[], before.len());
     let probe = match runs(old) {
-        true => reach::choose_probe(&HealthRequest::default(), old, &mut ports).await,
+        true => reach::choose_probe(engine, &HealthRequest::default(), old, &mut ports).await,
         false => Probe::Running,
     };
     published.extend(ports);

@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::preflight::Found;
-use super::{HealthRequest, LaunchError, Request};
+use super::{HealthRequest, LaunchError, Request, text};
+use crate::engine::Engine;
+use crate::gate::address::{addresses, lender, on_host_network};
 use crate::gate::probe::{self, Heard};
-use crate::gate::{addresses, on_host_network};
 use crate::handover::{Redirect, port_is_free};
 use crate::plan::{ExpectedStatus, HandoverMode, HandoverPlan, HostAddress, Probe, Published};
 
@@ -29,6 +30,7 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
             member,
             answers: false,
             only: None,
+            lent: false,
         };
         return page_ports.iter().map(port).collect();
     }
@@ -64,6 +66,7 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
                     member,
                     answers: false,
                     only: None,
+                    lent: false,
                 });
             }
         }
@@ -71,9 +74,37 @@ pub(super) fn published(old: &Value, page_ports: &[u16], member: usize) -> Vec<P
     found
 }
 
+/// The ports of the container in whose network the app lives, as far as they lead to the
+/// app: it exposes them and the other's image doesn't, or the operator says so.
+pub(super) async fn lent(
+    engine: &Engine,
+    request: &Request,
+    app: &Value,
+) -> Result<Vec<Published>, LaunchError> {
+    let Some(lender) = lender(engine, app).await.map_err(LaunchError::engine)? else {
+        return Ok(Vec::new());
+    };
+    let mut ports = published(&lender, &request.page_ports, 0);
+    if on_host_network(&lender) {
+        return Ok(ports);
+    }
+    let image = engine.image(text(&lender, "/Image")).await.map_err(LaunchError::engine)?;
+    let exposes = |document: &Value, port: u16| {
+        document["Config"]["ExposedPorts"].get(format!("{port}/tcp")).is_some()
+    };
+    ports.retain(|port| {
+        let port = port.container_port;
+        let is_lenders = image.as_ref().is_none_or(|image| exposes(image, port));
+        request.health.port == Some(port) || exposes(app, port) && !is_lenders
+    });
+    ports.iter_mut().for_each(|port| port.lent = true);
+    Ok(ports)
+}
+
 /// The new version must answer as well as the old one does, so the old one is
 /// asked: which port, what kind of answer, and through which published ports.
 pub(super) async fn choose_probe(
+    engine: &Engine,
     asked: &HealthRequest,
     old: &Value,
     published: &mut [Published],
@@ -87,10 +118,11 @@ pub(super) async fn choose_probe(
             return Probe::Http { port, path, expect: asked.expect() };
         }
     }
-    let mut refused = !ports.is_empty() && !addresses(old).is_empty();
+    let addresses = addresses(engine, old).await;
+    let mut refused = !ports.is_empty() && !addresses.is_empty();
     for port in &ports {
-        for ip in addresses(old) {
-            let expect = match probe::ask_within(LISTEN_LIMIT, SocketAddr::new(ip, *port), "/")
+        for ip in &addresses {
+            let expect = match probe::ask_within(LISTEN_LIMIT, SocketAddr::new(*ip, *port), "/")
                 .await
             {
                 Heard::Http { status, .. } if status < 500 => ExpectedStatus::Below500,
@@ -165,9 +197,15 @@ pub(super) fn choose_handover(
         hint: hint.to_owned(),
     };
     if published.is_empty() {
-        let because = match on_host_network(old) {
-            true => "the app is on the host network; --page-port says on which port the page goes",
-            false => "the app publishes no TCP port",
+        let shares = text(old, "/HostConfig/NetworkMode").starts_with("container:");
+        let because = match (on_host_network(old), shares) {
+            (true, _) => {
+                "the app is on the host network; --page-port says on which port the page goes"
+            }
+            (_, true) => {
+                "the app lives in another container's network, and no published port there is known to be the app's; --health-port says which one is"
+            }
+            _ => "the app publishes no TCP port",
         };
         if let Some(mode) = forced.filter(|mode| *mode != HandoverMode::None) {
             return Err(refuse(mode, because.into(), "leave --handover out, or name --page-port"));
@@ -179,7 +217,15 @@ pub(super) fn choose_handover(
             published,
         });
     }
+    let never_free = published.iter().all(|port| port.lent);
     let (mode, because) = match (forced, possible_here(found.own.is_some())) {
+        (Some(HandoverMode::Bind), _) if never_free => {
+            return Err(refuse(
+                HandoverMode::Bind,
+                "the port stays with the container in whose network the app lives".into(),
+                "leave --handover out",
+            ));
+        }
         (Some(HandoverMode::Redirect), Err(why)) => {
             return Err(refuse(
                 HandoverMode::Redirect,
@@ -190,6 +236,9 @@ pub(super) fn choose_handover(
         (Some(mode), _) => (mode, "as asked for".to_owned()),
         (None, Ok(())) => {
             (HandoverMode::Redirect, "the kernel redirects, the engine keeps the port".to_owned())
+        }
+        (None, Err(why)) if never_free => {
+            (HandoverMode::None, format!("a redirect is not possible: {why}"))
         }
         (None, Err(why)) => (HandoverMode::Bind, format!("a redirect is not possible: {why}")),
     };
@@ -215,7 +264,7 @@ pub(super) fn refuse_held_port(
     if found.own.is_some() || request.allow.iter().any(|code| code == CODE) {
         return Ok(());
     }
-    for port in published {
+    for port in published.iter().filter(|port| !port.lent) {
         if let Err(busy) = port_is_free(port) {
             return Err(LaunchError::Unsuitable {
                 app: found.app.clone(),

@@ -324,7 +324,7 @@ impl<'a> Runner<'a> {
     /// engine 29, so the port is tried before.
     fn check_ports(&self, member: usize) -> Result<(), EngineError> {
         let published = &self.plan.handover.published;
-        for published in published.iter().filter(|port| port.member == member) {
+        for published in published.iter().filter(|port| port.member == member && !port.lent) {
             port_is_free(published)
                 .map_err(|busy| EngineError::Reply { status: 409, message: busy.to_string() })?;
         }
@@ -378,7 +378,8 @@ impl<'a> Runner<'a> {
         // Old is the way back. If it doesn't answer it is still better than the page.
         let limit = Duration::from_secs(self.plan.gate.timeout_seconds);
         let waited = self.seen.doing.as_ref().map_or(limit, |(_, begun)| begun.elapsed());
-        let answers = gate::old_answers(&self.plan.members[member], old).await || waited >= limit;
+        let plan = &self.plan.members[member];
+        let answers = waited >= limit || gate::old_answers(self.engine, plan, old).await;
         self.seen.old_answers[member] = answers;
         if !answers {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use changeover::engine::ApiVersion;
+use changeover::successor::{Inputs, successor};
 use changeover_tests::lab::{EngineKind, busybox};
 use changeover_tests::load::{Class, Load, Options, Record, Report, Target, open_page};
 use changeover_tests::world::{World, web};
@@ -49,6 +51,41 @@ impl Bench {
         let server = r#"CMD ["/busybox","httpd","-f","-p","80"]"#;
         world.lab.import_image("httpd:1", &[("busybox", &busybox(kind), 0o755)], &[server]);
         Bench { world }
+    }
+
+    /// What it takes to make a large container's create request from what the engine
+    /// says of it, and what the engine takes to say it. Medians.
+    pub(crate) fn create_request(&self, runs: usize) -> (Duration, Duration) {
+        let mut body = web("app:1-0");
+        body["Env"] = (0..500).map(|n| format!("VARIABLE_{n}=the value of variable {n}")).collect();
+        for n in 0..300 {
+            body["Labels"][format!("org.example.label-{n}")] = format!("value {n}").into();
+        }
+        self.world.create("large", &body);
+        let api = |path: &str| self.world.lab.api("GET", path, None).1;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (old_image, new_image) = (api("/images/app:1-0/json"), api("/images/app:2-0/json"));
+        for _ in 0..runs {
+            let begun = Instant::now();
+            let old = api("/containers/large/json");
+            theirs.push(begun.elapsed());
+            let begun = Instant::now();
+            let made = successor(&Inputs {
+                old: &old,
+                old_image: Some(&old_image),
+                new_image: &new_image,
+                reference: "app:2-0",
+                api: ApiVersion(1, 51),
+                engine_name: "bench",
+                engine_platform: "linux/amd64",
+                donor_gone: false,
+            });
+            let body = made.expect("the engine says what is needed").create.to_string();
+            ours.push(begun.elapsed());
+            assert!(body.contains("VARIABLE_499") && body.contains("label-299"));
+        }
+        self.world.lab.api("DELETE", "/containers/large", None);
+        (super::median(ours), super::median(theirs))
     }
 
     /// An update of an app that boots for `boot` ms.

@@ -13,6 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(what_an_engine_forgets_is_found_before_the_old_one_stops),
         case!(a_container_with_every_kind_of_setting_is_the_same),
+        case!(a_network_that_was_made_anew_by_hand_is_found_by_its_name),
     ]
 }
 
@@ -95,4 +96,26 @@ fn a_container_with_every_kind_of_setting_is_the_same(kind: EngineKind) {
             ["update", name, "--image", "app:2", "--stable", "0s", "--health-timeout", "20s"];
         world.changeover(&args).expect(0);
     }
+}
+
+fn a_network_that_was_made_anew_by_hand_is_found_by_its_name(kind: EngineKind) {
+    let world = World::start(kind);
+    world.images(&[1, 2]);
+    let docker = |line: &str| {
+        let words: Vec<&str> = ["docker"].into_iter().chain(line.split_whitespace()).collect();
+        assert!(world.machine(&words), "docker {line}");
+    };
+    docker("network create one");
+    docker("run -d --name web -p 8080:80 --restart unless-stopped --network one app:1");
+    docker("network disconnect one web");
+    docker("network rm one");
+    docker("network create --subnet 10.62.0.0/24 one");
+    docker("network connect --ip 10.62.0.9 --alias www one web");
+    world.wait_for_http(8080);
+    world.changeover(&["update", "web", "--image", "app:2", "--stable", "0s"]).expect(0);
+    world.assert_settled("2", false);
+    let web = world.inspect("web").expect("the app");
+    assert_eq!(web["NetworkSettings"]["Networks"]["one"]["IPAddress"], "10.62.0.9");
+    let aliases = web["NetworkSettings"]["Networks"]["one"]["Aliases"].to_string();
+    assert!(aliases.contains("www"), "{aliases}");
 }

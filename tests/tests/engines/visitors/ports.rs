@@ -28,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(bind_shows_the_page_while_no_version_holds_the_port),
         case!(bind_goes_back_as_well),
         case!(without_a_handover_nobody_sees_a_page),
+        case!(an_app_in_another_ones_network_changes_over_there),
     ]
 }
 
@@ -219,4 +220,49 @@ fn without_a_handover_nobody_sees_a_page(kind: EngineKind) {
     assert_eq!(report.count(&Class::Page), 0, "{report}");
     assert!(report.count(&Class::New) > 0, "{report}");
     world.assert_settled("2", false);
+}
+
+fn an_app_in_another_ones_network_changes_over_there(kind: EngineKind) {
+    let world = World::start(kind);
+    image(&world, 9, &[]);
+    for (version, vice) in [(1, BOOT), (2, BOOT), (3, ("BROKEN_MS", "always"))] {
+        image_with(&world, version, &[("PORT", "81"), vice], &["EXPOSE 81"]);
+    }
+    let owner = world.run("owner", &publishing("app:9", &[(81, "", "8080"), (80, "", "8081")]));
+    let body = json!({
+        "Image": "app:1",
+        "HostConfig": {
+            "NetworkMode": "container:owner",
+            "RestartPolicy": { "Name": "unless-stopped" },
+        },
+    });
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    let id = || world.inspect("web").expect("the app")["Id"].clone();
+    let options =
+        Options { old: "9".into(), rate_per_second: 50, ..Options::new(world.targets(8081)) };
+    let owners = Load::start(options.clone()).expect("the load starts");
+
+    let load = a_few_visitors(world.targets(8080));
+    update(&world, 2, &[]).expect(0);
+    let report = assert_story(&world, load, Story::Update);
+    assert!(report.count(&Class::Page) > 0, "{report}");
+    let updated = id();
+
+    let options = Options { old: "2".into(), new: "3".into(), ..options };
+    let load = Load::start(Options { targets: world.targets(8080), ..options });
+    let load = load.expect("the load starts");
+    let done = update(&world, 3, &["--health-timeout", "1s"]).expect(20);
+    assert!(verdict(&done).contains("status 500"), "{}", verdict(&done));
+    assert_story(&world, load, Story::Rollback);
+    assert_eq!(id(), updated, "the same container as before");
+
+    world.changeover(&["rollback", "web", "--stable", "0s"]).expect(0);
+    world.wait("the version before", || world.visit(8080) == "1");
+    assert_undisturbed(&world, owners);
+    let (now, web) = (world.inspect("owner").expect("it stays"), world.inspect("web"));
+    assert_eq!(now["Id"], owner);
+    let host = &web.expect("the app")["HostConfig"];
+    assert_eq!(host["NetworkMode"], format!("container:{owner}"));
+    assert_eq!(host["RestartPolicy"]["Name"], "unless-stopped");
 }

@@ -45,7 +45,7 @@ fn of_endpoint(pair: &Pair<'_>, network: &str, old: &Value, new: &Value) -> Vec<
             differences.push(Difference::unexplained(field, old.as_ref(), new.as_ref()));
         }
     }
-    let (before, after) = (aliases(pair.old, old), aliases(pair.new, new));
+    let (before, after) = (aliases(pair, pair.old, old), aliases(pair, pair.new, new));
     // The engine may take the name for an alias too.
     let own = pair.old["Name"].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
     let missing: Vec<_> = before.difference(&after).filter(|alias| **alias != own).collect();
@@ -64,15 +64,18 @@ fn of_endpoint(pair: &Pair<'_>, network: &str, old: &Value, new: &Value) -> Vec<
     differences
 }
 
-/// The aliases but for what the engine calls the container by itself.
-fn aliases(inspect: &Value, endpoint: &Value) -> BTreeSet<String> {
+/// The aliases but for what the engine calls the container by itself: by its short id, and
+/// Podman by its host name as well.
+fn aliases(pair: &Pair<'_>, inspect: &Value, endpoint: &Value) -> BTreeSet<String> {
+    let hostname = text(pair.old_config(), "Hostname");
+    let is_podmans = list(pair.old_config(), "Env").iter().any(|entry| entry == "container=podman");
     let short_id = inspect["Id"].as_str().and_then(|id| id.get(..12)).unwrap_or_default();
     let endpoint = endpoint.as_object();
     let aliases = endpoint.map(|endpoint| list(endpoint, "Aliases")).unwrap_or_default();
     aliases
         .iter()
         .filter_map(Value::as_str)
-        .filter(|alias| *alias != short_id)
+        .filter(|alias| *alias != short_id && !(is_podmans && *alias == hostname))
         .map(str::to_owned)
         .collect()
 }
