@@ -1,5 +1,6 @@
 //! The networks: which, and with what of their settings.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value};
@@ -23,7 +24,7 @@ pub(super) fn endpoints(old: &Old<'_>) -> (Map<String, Value>, Vec<Connect>) {
             continue;
         };
         let endpoint = table::apply(table::ENDPOINT, settings, old, network);
-        endpoints.insert(network.clone(), endpoint.into());
+        endpoints.insert(network.to_owned(), endpoint.into());
     }
     if old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE && endpoints.len() > 1 {
         let first = main_network(old)
@@ -45,7 +46,7 @@ pub(super) fn expected(old: &Old<'_>) -> Vec<String> {
     if old.in_anothers_network() || wants_no_network(old) {
         return Vec::new();
     }
-    let mut names: Vec<String> = networks(old).keys().cloned().collect();
+    let mut names: Vec<String> = networks(old).into_keys().map(str::to_owned).collect();
     if names.is_empty() {
         names.push(network_of_mode(old).to_owned());
     }
@@ -69,14 +70,14 @@ pub(super) fn hidden_macs(old: &Old<'_>) -> Vec<String> {
         return Vec::new();
     }
     let main = main_network(old);
-    let others = networks(old).iter().filter(|(name, _)| Some(name.as_str()) != main);
+    let others = networks(old).into_iter().filter(|(name, _)| Some(*name) != main);
     others
         .filter_map(|(name, settings)| {
             let settings = settings.as_object()?;
             // One that is stopped shows none at all.
             let unseen = text(settings, "MacAddress").is_empty();
             let random = old.inputs.api >= ApiVersion::RANDOM_MAC && !was_requested(old, settings);
-            (unseen || random).then(|| name.clone())
+            (unseen || random).then(|| name.to_owned())
         })
         .collect()
 }
@@ -119,7 +120,8 @@ pub(super) fn mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     if main_network(old) == Some(at.network) {
         return old.config.get("MacAddress").filter(|address| !is_empty(address)).cloned();
     }
-    let settings = object(networks(old), at.network);
+    let networks = networks(old);
+    let settings = networks.get(at.network)?.as_object()?;
     was_requested(old, settings).then(|| at.value.clone())
 }
 
@@ -155,8 +157,25 @@ fn looks_chosen(address: &str) -> bool {
     repeats || zeros || ["02:42:", "52:54:00:"].iter().any(|start| address.starts_with(start))
 }
 
-fn networks<'a>(old: &Old<'a>) -> &'a Map<String, Value> {
-    object(part(old.inputs.old, "NetworkSettings"), "Networks")
+fn networks<'a>(old: &Old<'a>) -> BTreeMap<&'a str, &'a Value> {
+    attached(old.inputs.old)
+}
+
+/// The networks of a container, each once: one that was given by its short id is there
+/// under that and, as soon as the container was started, under its name as well.
+pub(super) fn attached(inspect: &Value) -> BTreeMap<&str, &Value> {
+    let networks = object(part(inspect, "NetworkSettings"), "Networks");
+    let is_by_id = |name: &str, settings: &Value| {
+        let id = settings["NetworkID"].as_str().unwrap_or_default();
+        name.len() >= 12 && id.starts_with(name)
+    };
+    let is_double = |name: &str, settings: &Value| {
+        let mut others = networks.iter().filter(|(other, _)| *other != name);
+        is_by_id(name, settings)
+            && others.any(|(_, more)| more["NetworkID"] == settings["NetworkID"])
+    };
+    let all = networks.iter().map(|(name, settings)| (name.as_str(), settings));
+    all.filter(|(name, settings)| !is_double(name, settings)).collect()
 }
 
 /// On the host's network, on none and in another's, there is nothing to set.
@@ -182,13 +201,11 @@ fn network_of_mode<'a>(old: &Old<'a>) -> &'a str {
 fn main_network<'a>(old: &Old<'a>) -> Option<&'a str> {
     let mode = network_of_mode(old);
     let networks = networks(old);
-    networks.get_key_value(mode).map(|(name, _)| name.as_str()).or_else(|| {
-        networks
-            .iter()
-            .find(|(_, settings)| {
-                mode.len() >= 12
-                    && settings["NetworkID"].as_str().is_some_and(|id| id.starts_with(mode))
-            })
-            .map(|(name, _)| name.as_str())
+    networks.get_key_value(mode).map(|(name, _)| *name).or_else(|| {
+        let is_it = |settings: &Value| {
+            let id = settings["NetworkID"].as_str();
+            mode.len() >= 12 && id.is_some_and(|id| id.starts_with(mode))
+        };
+        networks.iter().find(|(_, settings)| is_it(settings)).map(|(name, _)| *name)
     })
 }

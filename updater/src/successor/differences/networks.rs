@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Because, Difference, Pair};
-use crate::successor::{is_empty, list, object, part, text};
+use crate::successor::networks::attached;
+use crate::successor::{is_empty, list, text};
 
 pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
     let mode = text(pair.old_host_config(), "NetworkMode");
     if matches!(mode, "host" | "none") || mode.starts_with("container:") {
         return Vec::new();
     }
-    let (old, new) = (networks(pair.old), networks(pair.new));
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let (old, new) = (attached(pair.old), attached(pair.new));
+    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
     let mut differences = Vec::new();
     for name in names {
         let says = |there: bool| there.then(|| "connected".to_owned());
@@ -82,8 +83,4 @@ fn aliases(pair: &Pair<'_>, inspect: &Value, endpoint: &Value) -> BTreeSet<Strin
 
 fn is_empty_inside(value: &Value) -> bool {
     is_empty(value) || value.as_object().is_some_and(|map| map.values().all(is_empty))
-}
-
-fn networks(inspect: &Value) -> &Map<String, Value> {
-    object(part(inspect, "NetworkSettings"), "Networks")
 }

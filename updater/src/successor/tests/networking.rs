@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{ApiVersion, Loss, compare};
+use super::super::{ApiVersion, Because, Loss, compare};
 use super::{Case, map, recorded};
 use crate::plan::ExpectedPort;
 
@@ -151,8 +151,27 @@ fn a_network_that_the_mode_names_by_id_is_named_once_and_by_name() {
             // Which is said, and no reason to give the new container up.
             let lines = case.shown();
             let mode = lines.iter().find(|one| one.field == "NetworkMode").expect("is said");
-            assert_eq!(mode.because, super::super::Because::Pinned, "{}", case.engine);
+            assert_eq!(mode.because, Because::Pinned, "{}", case.engine);
         }
+    }
+}
+
+#[test]
+fn a_network_that_is_listed_by_its_short_id_too_is_one() {
+    for mut case in recorded("nets") {
+        let networks = &mut case.old["NetworkSettings"]["Networks"];
+        let back = networks["back"].clone();
+        let id = back["NetworkID"].as_str().expect("an id")[..12].to_owned();
+        networks[&id] = back;
+        case.old["HostConfig"]["NetworkMode"] = id.as_str().into();
+        let successor = case.successor();
+        assert!(!successor.expected.networks.contains(&id), "{}", case.engine);
+        assert!(!successor.connect.iter().any(|one| one.network == id), "{}", case.engine);
+        let create = case.create();
+        assert_eq!(create["HostConfig"]["NetworkMode"], "back", "{}", case.engine);
+        assert!(!create.to_string().contains(&id), "{create} on {}", case.engine);
+        let unexplained = case.shown().into_iter().find(|one| one.because == Because::Unexplained);
+        assert_eq!(unexplained, None, "{}", case.engine);
     }
 }
 
