@@ -17,6 +17,7 @@ mod host_config;
 mod merge;
 mod networks;
 mod ports;
+mod signals;
 mod volumes;
 
 pub mod table;

@@ -11,7 +11,17 @@ impl Engine {
     /// `docker image inspect` by reference or id; `None` if it isn't there.
     pub async fn image(&self, reference: &str) -> Result<Option<Value>, EngineError> {
         let reference = segment(reference);
-        self.json_if_there(Request::get(format!("/images/{reference}/json"))).await
+        let mut image =
+            self.json_if_there(Request::get(format!("/images/{reference}/json"))).await?;
+        // What Podman says in Docker's way lacks the health check.
+        if let (Some(image), Some(_)) = (&mut image, self.podman()) {
+            let path = format!("/libpod/images/{reference}/json");
+            let own = self.json_if_there(Request::get(path)).await?.unwrap_or_default();
+            if own["Healthcheck"].is_object() && image["Config"].is_object() {
+                image["Config"]["Healthcheck"] = own["Healthcheck"].clone();
+            }
+        }
+        Ok(image)
     }
 
     /// Makes an image of one layer from a tar of its files. `changes` are lines of

@@ -42,6 +42,8 @@ const THROWN_AWAY: [&str; 13] = [
 ];
 /// Files of the engine's own.
 const ENGINES: [&str; 4] = ["/.dockerenv", "/.dockerinit", "/sbin/docker-init", "/etc/mtab"];
+/// Files that Podman adds for a user whom the image doesn't list.
+const PODMANS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 /// Folders of caches, wherever they are.
 const CACHES: [&str; 2] = [".cache", "__pycache__"];
 /// Names of files that mean nothing to another process.
@@ -67,6 +69,9 @@ pub(super) async fn look(
         }
     }
     let mut layer = sort(&changes, &mounted(old), &asked);
+    if engine.podman().is_some() {
+        layer.lost.retain(|path| !PODMANS.contains(&path.as_str()));
+    }
     let is_composes = old["Config"]["Labels"]["com.docker.compose.project"].is_string();
     let (mut lost, mut carried) = (Vec::new(), Vec::new());
     for (n, path) in std::mem::take(&mut layer.lost).into_iter().enumerate() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::merge::name_of;
 use super::table::{At, subtract};
-use super::{Old, list, text};
+use super::{Old, list, signals, text};
 use crate::plan::labels;
 
 /// Compose compares this label with the image it would use, and recreates the
@@ -78,6 +78,14 @@ pub(super) fn hostname(old: &Old<'_>, at: At<'_>) -> Option<Value> {
 pub(super) fn domainname(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     let domainname = at.value.as_str()?;
     (!old.in_anothers_network() && !domainname.is_empty()).then(|| domainname.into())
+}
+
+/// Podman shows every container one, by its number.
+pub(super) fn stop_signal(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let (own, default) = (at.value.as_str()?, text(old.defaults, "StopSignal"));
+    let is_default = signals::name(own) == signals::name(default)
+        && (!default.is_empty() || own.is_empty() || old.is_podmans());
+    (!is_default).then(|| at.value.clone())
 }
 
 pub(super) fn entrypoint(old: &Old<'_>, _: At<'_>) -> Option<Value> {

@@ -41,6 +41,21 @@ pub(super) fn devices(_: &Old<'_>, at: At<'_>) -> Option<Value> {
     Some(devices)
 }
 
+/// Podman notes here who manages the container and how it is stopped.
+pub(super) fn annotations(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let mut annotations = at.value.clone();
+    if let Some(notes) = annotations.as_object_mut() {
+        notes.retain(|name, _| !is_podmans_note(name));
+    }
+    (!at.value.is_null()).then_some(annotations)
+}
+
+/// Whether Podman writes this annotation itself, anew for each container.
+pub(super) fn is_podmans_note(annotation: &str) -> bool {
+    ["io.container.manager", "org.opencontainers.image.stopSignal"].contains(&annotation)
+        || annotation.starts_with("org.systemd.property.")
+}
+
 /// Limits that only engines until 20.10 know; there, 0 means not set.
 pub(super) fn kernel_memory(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     let known = old.inputs.api < ApiVersion::NO_KERNEL_MEMORY;

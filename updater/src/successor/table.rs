@@ -63,7 +63,8 @@ pub const TOP_LEVEL: &[Row] = &[
 #[rustfmt::skip]
 pub const CONFIG: &[Row] = &[
     row(&["Image"], Derive(config::image), "the new image, as the user calls it"),
-    row(&["User", "WorkingDir", "StopSignal"], SubtractImageDefault, "the engine merges an image's in where none is given"),
+    row(&["User", "WorkingDir"], SubtractImageDefault, "the engine merges an image's in where none is given"),
+    row(&["StopSignal"], Derive(config::stop_signal), "minus the old image's, by whatever name: Podman says `2` for `SIGINT`"),
     row(&["Env"], Derive(config::env), "what stands before the image's entries; the engine appends those by name"),
     row(&["Healthcheck"], SubtractImageDefault, "the engine merges field by field, 0 inherits; `NONE` differs from any image's"),
     row(&["Entrypoint"], Derive(config::entrypoint), "inherited only if Cmd is too; `[\"\"]` keeps none"),
@@ -96,11 +97,12 @@ pub const HOST_CONFIG: &[Row] = &[
     row(&["PidMode", "UTSMode", "UsernsMode"], Derive(host_config::namespace), "Podman says `private`, and takes an empty one"),
     row(&["Devices"], Derive(host_config::devices), "Podman leaves the permissions empty, and refuses that"),
     row(&["MemorySwappiness"], Derive(host_config::swappiness), "-1 means not set, and is refused"),
+    row(&["Annotations"], Derive(host_config::annotations), "minus what Podman notes there, which says what else stands elsewhere"),
     row(&["ContainerIDFile"], Drop, "a file of the client that ran the old one"),
     row(&["KernelMemory", "KernelMemoryTCP"], Derive(host_config::kernel_memory), "gone from the API with 1.42"),
     row(&["Capabilities"], Drop, "gone from the API, and refused"),
     row(&["LogConfig", "Runtime", "Init", "Privileged", "ReadonlyRootfs", "SecurityOpt", "CapAdd", "CapDrop", "GroupAdd",
-          "MaskedPaths", "ReadonlyPaths", "Sysctls", "Annotations", "StorageOpt", "ShmSize", "ConsoleSize", "Isolation"],
+          "MaskedPaths", "ReadonlyPaths", "Sysctls", "StorageOpt", "ShmSize", "ConsoleSize", "Isolation"],
         Copy, "given by the user; where they come from the engine's settings, they were so for the old one"),
     row(&["CgroupnsMode", "IpcMode", "Cgroup", "CgroupParent"], Copy, "given by the user, or what the engine chose"),
     row(&["Dns", "DnsOptions", "DnsSearch", "ExtraHosts"], Copy, "given by the user; `host-gateway` is still a word"),

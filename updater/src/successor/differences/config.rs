@@ -8,7 +8,7 @@ use super::words::{HIDDEN, in_words};
 use super::{Because, Difference, Pair};
 use crate::plan::labels;
 use crate::successor::merge::name_of;
-use crate::successor::{is_empty, list, object, text};
+use crate::successor::{is_empty, list, object, signals, text};
 
 /// Compared by what they mean, in this file or another one.
 const WITH_RULES_OF_THEIR_OWN: [&str; 10] = [
@@ -31,9 +31,10 @@ const SAYS_NOTHING: [&str; 6] =
 
 pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
     let mut differences = Vec::new();
-    for field in ["Entrypoint", "Cmd", "User", "WorkingDir", "StopSignal"] {
+    for field in ["Entrypoint", "Cmd", "User", "WorkingDir"] {
         differences.extend(whole(pair, field));
     }
+    differences.extend(stop_signal(pair));
     differences.extend(env(pair));
     differences.extend(pairs(pair, "Labels", "Label"));
     differences.extend(pairs(pair, "Healthcheck", "Healthcheck"));
@@ -66,6 +67,16 @@ fn whole(pair: &Pair<'_>, field: &str) -> Option<Difference> {
         field.to_owned(),
         (of(pair.old_config(), field), of(pair.old_defaults(), field)),
         (of(pair.new_config(), field), of(pair.new_defaults(), field)),
+    )
+}
+
+/// One that nobody gave is the usual one, which Podman says and Docker doesn't.
+fn stop_signal(pair: &Pair<'_>) -> Option<Difference> {
+    let of = |map: &Map<String, Value>| Value::from(signals::name(text(map, "StopSignal")));
+    compare(
+        "StopSignal".to_owned(),
+        (Some(&of(pair.old_config())), Some(&of(pair.old_defaults()))),
+        (Some(&of(pair.new_config())), Some(&of(pair.new_defaults()))),
     )
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{Because, Difference, Moved, Pair};
+use crate::successor::host_config::is_podmans_note;
 use crate::successor::{is_empty, list, text};
 
 /// Compared in files of their own.
@@ -64,6 +65,13 @@ fn normal(field: &str, value: Option<&Value>) -> Option<Value> {
                 if device["CgroupPermissions"].as_str().is_none_or(str::is_empty) {
                     device["CgroupPermissions"] = "rwm".into();
                 }
+            }
+        }
+        "Annotations" => {
+            let notes = value.as_object_mut()?;
+            notes.retain(|name, _| !is_podmans_note(name));
+            if notes.is_empty() {
+                return None;
             }
         }
         "UTSMode" | "UsernsMode" if value == "private" => return None,

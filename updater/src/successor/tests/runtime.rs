@@ -1,8 +1,8 @@
 //! E: resources, rights and how the container is run and stopped.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::foreign_platform;
+use super::super::{Pair, foreign_platform, unexplained};
 use super::{map, recorded};
 
 #[test]
@@ -78,6 +78,55 @@ fn what_podman_reports_is_put_so_that_it_accepts_it() {
         assert_eq!(asked["Ulimits"], json!([{ "Name": "nofile", "Soft": 1, "Hard": 2 }]));
         assert_eq!(asked["Devices"][0]["CgroupPermissions"], "rwm");
         assert!(!asked.contains_key("PidMode") && !asked.contains_key("MemorySwappiness"));
+    }
+}
+
+#[test]
+fn what_podman_writes_down_by_itself_is_nobodys_setting() {
+    for mut case in recorded("usersame") {
+        let id = case.old["Id"].as_str().expect("an id")[..12].to_owned();
+        case.old["Config"]["Env"] = json!([format!("HOSTNAME={id}"), "container=podman"]);
+        let notes = json!({
+            "io.container.manager": "libpod", "org.opencontainers.image.stopSignal": "2",
+            "org.systemd.property.KillSignal": "2", "mine": "yes",
+        });
+        case.old["HostConfig"]["Annotations"] = notes;
+        for (shown, of_the_image, asked) in [
+            ("2", json!("SIGINT"), Value::Null),
+            ("15", Value::Null, Value::Null),
+            ("3", Value::Null, json!("3")),
+            ("15", json!("SIGINT"), json!("15")),
+        ] {
+            case.old["Config"]["StopSignal"] = shown.into();
+            case.old_image.as_mut().expect("recorded")["Config"]["StopSignal"] = of_the_image;
+            let create = case.create();
+            assert_eq!(create["StopSignal"], asked, "{shown}");
+            assert_eq!(create["HostConfig"]["Annotations"], json!({ "mine": "yes" }));
+        }
+    }
+}
+
+#[test]
+fn a_stop_signal_is_the_same_by_its_name_and_by_its_number() {
+    for case in recorded("usersame") {
+        let mut old_image = case.old_image.clone().expect("recorded");
+        let mut new_image = old_image.clone();
+        let (mut old, mut new) = (case.old.clone(), case.old.clone());
+        old_image["Config"]["StopSignal"] = "SIGINT".into();
+        new_image["Config"]["StopSignal"] = "SIGQUIT".into();
+        let what = |old: &Value, new: &Value, old_image: &Value| {
+            let pair =
+                Pair { old, old_image: Some(old_image), new, new_image: &new_image, moved: &[] };
+            unexplained(&pair)
+        };
+        old["Config"]["StopSignal"] = "2".into();
+        new["Config"]["StopSignal"] = "3".into();
+        assert_eq!(what(&old, &new, &old_image), None, "both are their image's");
+        // Podman shows the usual one where nobody has said any.
+        old["Config"]["StopSignal"] = "15".into();
+        assert!(what(&old, &new, &old_image).is_some_and(|why| why.contains("StopSignal")));
+        old_image["Config"]["StopSignal"] = Value::Null;
+        assert_eq!(what(&old, &new, &old_image), None, "none, and the new image's");
     }
 }
 
