@@ -68,8 +68,15 @@ fn binds(pair: &Pair<'_>) -> Vec<Difference> {
         .map(|(_, target, _)| target.clone())
         .collect::<BTreeSet<_>>()
         .iter()
+        .filter(|target| !is_new_images(pair, target))
         .map(|target| lost(target))
         .collect()
+}
+
+/// Whether the new image has brought this volume: Podman lists it among the binds.
+fn is_new_images(pair: &Pair<'_>, target: &str) -> bool {
+    let brings = object(pair.new_defaults(), "Volumes").keys().any(|path| clean(path) == target);
+    brings && point_at(pair.old, target).is_empty()
 }
 
 /// `source:target[:options]` by its parts, as the order of options means nothing. None
@@ -111,8 +118,13 @@ fn points(pair: &Pair<'_>) -> Vec<Difference> {
         let at = clean(text(old, "Destination"));
         let new = point_at(pair.new, at);
         let same = ["Type", "Name", "Source", "Propagation"].iter().all(|key| {
-            // A volume lies where its driver says, which may depend on the mount.
-            let says = !(text(old, "Type") == "volume" && matches!(*key, "Source" | "Propagation"));
+            // A volume lies where its driver says, which may depend on the mount, and an
+            // image where the engine unpacks it anew for each container.
+            let says = match text(old, "Type") {
+                "volume" => !matches!(*key, "Source" | "Propagation"),
+                "image" => *key != "Source",
+                _ => true,
+            };
             let value = |point| match *key {
                 "Name" => volumes::name(point),
                 key => text(point, key),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::{Pair, unexplained};
 use super::{Case, map, recorded, shown};
 
 fn mount<'a>(create: &'a Value, target: &str) -> &'a Value {
@@ -114,5 +115,50 @@ fn volumes_of_a_container_that_is_gone_are_mounted_one_by_one() {
         let files = shown.iter().find(|one| one.field == "Volume /files").expect("it changes");
         assert_eq!(files.old.as_deref(), Some("another container's"));
         assert_eq!(mount(&create, "/files")["ReadOnly"], true);
+    }
+}
+
+#[test]
+fn an_image_that_is_mounted_lies_somewhere_else_each_time() {
+    let point = |source: &str| {
+        json!({
+            "Type": "image", "Name": "app:1", "Source": source, "Destination": "/image", "RW": true,
+        })
+    };
+    for case in recorded("vols") {
+        let at = |source: &str| {
+            let mut inspect = case.old.clone();
+            inspect["Mounts"].as_array_mut().expect("mounts").push(point(source));
+            inspect
+        };
+        let (old, new) = (at("/overlay2/one/merged"), at("/overlay2/two/merged"));
+        let (image, none) = (case.old_image.as_ref().expect("an image"), &[]);
+        let pair =
+            Pair { old: &old, old_image: Some(image), new: &new, new_image: image, moved: none };
+        assert_eq!(unexplained(&pair), None, "{}", case.engine);
+        let pair = Pair { new: &case.old, ..pair };
+        assert!(unexplained(&pair).is_some_and(|why| why.contains("/image")), "{}", case.engine);
+    }
+}
+
+#[test]
+fn a_volume_of_the_new_image_is_explained_also_among_the_binds() {
+    // As Podman shows it, which lists every volume there.
+    for case in recorded("vols") {
+        let (image, mut new_image) = (case.old_image.clone().expect("an image"), case.new_image);
+        new_image["Config"]["Volumes"] = json!({ "/brought": {} });
+        let mut new = case.old.clone();
+        let binds = new["HostConfig"]["Binds"].as_array_mut().expect("binds");
+        binds.push("0123:/brought:rprivate,rw,nodev,exec,nosuid,rbind".into());
+        let pair = Pair {
+            old: &case.old,
+            old_image: Some(&image),
+            new: &new,
+            new_image: &new_image,
+            moved: &[],
+        };
+        assert_eq!(unexplained(&pair), None, "{}", case.engine);
+        let pair = Pair { new_image: &image, ..pair };
+        assert!(unexplained(&pair).is_some_and(|why| why.contains("/brought")), "{}", case.engine);
     }
 }
