@@ -16,7 +16,7 @@ TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE)
 export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test engines torture bench image lint clean tools
+.PHONY: help build demo test seeds engines torture bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
@@ -37,6 +37,9 @@ test: tools ## Run all tests, on real engines of three versions
 	$(BUILD)
 	@$(SUDO) "$(RELEASE)/lab" install
 	$(TEST) --no-fail-fast
+
+seeds: tools ## Run updates on an engine that fails by the dice: make seeds SEEDS=100000
+	@CHANGEOVER_SEEDS="$(SEEDS)" $(CARGO) test --release --package changeover --locked --lib whatever_goes_wrong -- --nocapture
 
 engines: tools ## Run the engine suite alone, or some of it: make engines CASES=28.5
 	$(BUILD)

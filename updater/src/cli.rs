@@ -14,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use exit::{CliError, Exit};
 pub use face::{PageArgs, PageCommand};
+#[cfg(test)]
+pub(crate) use look::states_of;
 
 use crate::certificate::Place;
 use crate::engine::Endpoint;

@@ -9,11 +9,13 @@ pub mod address;
 pub mod probe;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::engine::Engine;
 use crate::plan::{ExpectedStatus, GatePlan, Member, Probe, Published};
 use crate::successor;
@@ -26,15 +28,23 @@ use probe::Heard;
 const HEALTH_COMMAND_PAUSES: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 
+/// The engine may break off so many looks in a row before that counts against new.
+const CUT_SHORT: u32 = 3;
+
 /// What the gate knows about one member between two looks.
 pub struct Gate {
     limits: GatePlan,
     member: Member,
     published: Vec<Published>,
     answers_since: Option<Instant>,
+    /// The start that is counted from, as the engine stamped it; when we saw it first and
+    /// how old it was then. From there on nobody can move the clock.
+    counted: Option<(String, Instant, Duration)>,
     /// When it last answered well: one that has may be away for a while again.
     answered: Option<Instant>,
     health: HealthCommand,
+    /// How many looks in a row the engine has cut short: they tell nothing of the app.
+    cut_short: u32,
     /// What was wrong at the last look, for the verdict's words.
     problem: String,
 }
@@ -55,8 +65,10 @@ impl Gate {
             member,
             published,
             answers_since: None,
+            counted: None,
             answered: None,
             health: HealthCommand::default(),
+            cut_short: 0,
             problem: "it has not been asked yet".to_owned(),
         }
     }
@@ -64,6 +76,7 @@ impl Gate {
     /// One look at the running (or, if the app was stopped, the created) new
     /// container, from its inspect document.
     pub async fn look(&mut self, engine: &Engine, new: &Value) -> Verdict {
+        self.count_from(new);
         if !self.member.old.running {
             return Verdict::Passed;
         }
@@ -112,20 +125,34 @@ impl Gate {
         if self.answers_since.is_some() {
             return Duration::from_millis(250);
         }
-        match age(new) {
+        match self.age(new) {
             age if age < Duration::from_secs(5) => Duration::from_millis(5),
             age if age < Duration::from_secs(20) => Duration::from_millis(50),
             _ => Duration::from_millis(250),
         }
     }
 
+    fn count_from(&mut self, new: &Value) {
+        let started = new["State"]["StartedAt"].as_str().unwrap_or_default();
+        if self.counted.as_ref().is_none_or(|(known, _, _)| known != started) {
+            self.counted = Some((started.to_owned(), Instant::now(), age(new)));
+        }
+    }
+
+    /// For how long the container has been running.
+    fn age(&self, new: &Value) -> Duration {
+        let counted = self.counted.as_ref();
+        counted.map_or_else(|| age(new), |(_, seen, age)| *age + seen.elapsed())
+    }
+
     fn judge_time(&self, new: &Value) -> Verdict {
         let limit = Duration::from_secs(self.limits.timeout_seconds);
         let (waited, what) = match self.answered {
-            None => (age(new), "was not ready within"),
+            None => (self.age(new), "was not ready within"),
             Some(answered) => (answered.elapsed(), "was ready, but then not for"),
         };
-        match waited > limit {
+        let heard = self.cut_short == 0 || self.cut_short > CUT_SHORT;
+        match waited > limit && heard {
             true => Verdict::Failed(format!(
                 "the new version {what} {} s: {}",
                 limit.as_secs(),
@@ -195,11 +222,15 @@ impl Gate {
         }
         let id = new["Id"].as_str().unwrap_or_default();
         let limit = Duration::from_secs(self.limits.timeout_seconds);
-        let left = limit.saturating_sub(age(new)).max(Duration::from_secs(1));
+        let left = limit.saturating_sub(self.age(new)).max(Duration::from_secs(1));
         let code = engine.exec(id, &command, health_limit(new).min(left)).await;
         self.health.runs += 1;
         self.health.last = Some(Instant::now());
         self.health.passed = matches!(code, Ok(0));
+        self.cut_short = match &code {
+            Err(error) if !error.is_refusal() => self.cut_short + 1,
+            _ => 0,
+        };
         match code {
             Ok(0) => Ok(()),
             Ok(code) => Err(format!("its health check fails with exit code {code}")),
@@ -270,11 +301,11 @@ pub async fn old_answers(engine: &Engine, member: &Member, old: &Value) -> bool 
     addresses.is_empty()
 }
 
-/// For how long the container has been running.
+/// For how long the container has been running, by the wall clock.
 fn age(inspect: &Value) -> Duration {
     let started = inspect["State"]["StartedAt"].as_str().unwrap_or_default();
     let Ok(started) = started.parse::<Timestamp>() else { return Duration::ZERO };
-    Timestamp::now().duration_since(started).try_into().unwrap_or(Duration::ZERO)
+    clock::wall().duration_since(started).try_into().unwrap_or(Duration::ZERO)
 }
 
 /// The command of the HEALTHCHECK, ready for an exec.

@@ -1,8 +1,7 @@
 //! Telling everybody: events for the one who follows, the status for the page.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::events::Event;
 use crate::page::Page;

@@ -39,6 +39,30 @@ pub(super) async fn status(
     name: Option<&str>,
     output: &Output,
 ) -> Result<Exit, CliError> {
+    let found = look(engine, name).await?;
+    output.done();
+    for status in &found {
+        match output.is_json() {
+            true => output.json(status),
+            false => output.say(&in_words(status)),
+        }
+    }
+    if found.is_empty() {
+        output.say("no update is under way, and none has left a trace");
+    }
+    Ok(Exit::Done)
+}
+
+/// The states alone, as `status` has them.
+#[cfg(test)]
+pub(crate) async fn states_of(
+    engine: &Engine,
+    name: Option<&str>,
+) -> Result<Vec<&'static str>, CliError> {
+    Ok(look(engine, name).await?.iter().map(|status| status.state).collect())
+}
+
+async fn look(engine: &Engine, name: Option<&str>) -> Result<Vec<AppStatus>, CliError> {
     let mut found: Vec<AppStatus> = Vec::new();
     for helper in ours(engine, &format!("{}=helper", labels::ROLE)).await? {
         let Ok(plan) = read_plan(&helper) else { continue };
@@ -63,17 +87,7 @@ pub(super) async fn status(
             return Err(CliError::NoSuchContainer(name.to_owned()));
         }
     }
-    output.done();
-    for status in &found {
-        match output.is_json() {
-            true => output.json(status),
-            false => output.say(&in_words(status)),
-        }
-    }
-    if found.is_empty() {
-        output.say("no update is under way, and none has left a trace");
-    }
-    Ok(Exit::Done)
+    Ok(found)
 }
 
 pub(super) async fn doctor(engine: &Engine, output: &Output) -> Result<Exit, CliError> {
@@ -101,6 +115,9 @@ fn in_words(status: &AppStatus) -> String {
 }
 
 async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppStatus, CliError> {
+    if helper["State"]["Status"] == "created" {
+        return never_begun(engine, plan).await;
+    }
     let id = helper["Id"].as_str().unwrap_or_default();
     let (mut step, mut ended, mut condemned) = (None, None, None);
     let lines = engine.log_tail(id, 500).await.unwrap_or_default();
@@ -126,6 +143,18 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let reason = ended.and_then(|(_, reason)| reason).or(condemned);
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
     Ok(AppStatus { step: step.filter(|_| running), reason, hint, ..base(plan, state) })
+}
+
+/// A helper that was created and never started: its start was refused, or it was to
+/// come too late.
+async fn never_begun(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {
+    let seen = observe(engine, plan).await?;
+    if seen.new.iter().any(Option::is_some) {
+        // Another one has carried the plan out, or was about to.
+        return of_record(engine, plan).await;
+    }
+    let reason = "its helper was never started, so nothing was touched".to_owned();
+    Ok(AppStatus { reason: Some(reason), ..base(plan, "refused") })
 }
 
 async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {

@@ -1,7 +1,7 @@
 //! What a person, or a program, sees of a running command.
 
-use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +12,7 @@ use crate::events::Event;
 /// Standard output in one of three manners.
 pub(super) struct Output {
     manner: Manner,
-    last_pull: RefCell<String>,
+    last_pull: Mutex<String>,
 }
 
 enum Manner {
@@ -30,7 +30,7 @@ impl Output {
             _ if std::io::stdout().is_terminal() => Manner::Bars(spinner()),
             _ => Manner::Plain,
         };
-        Output { manner, last_pull: RefCell::default() }
+        Output { manner, last_pull: Mutex::default() }
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -51,10 +51,11 @@ impl Output {
                     return;
                 }
                 // A line for each percent would bury everything else.
-                if let Event::Pull { status, .. } = event
-                    && self.last_pull.replace(status.clone()) == *status
-                {
-                    return;
+                if let Event::Pull { status, .. } = event {
+                    let mut last = self.last_pull.lock().unwrap_or_else(PoisonError::into_inner);
+                    if std::mem::replace(&mut *last, status.clone()) == *status {
+                        return;
+                    }
                 }
                 print(&event.to_string());
             }

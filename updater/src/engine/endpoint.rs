@@ -11,6 +11,10 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// `host:port`, plain HTTP: a socket proxy.
     Tcp(String),
+    /// An engine in this very process, for tests.
+    #[cfg(test)]
+    #[expect(private_interfaces, reason = "there for tests only")]
+    InProcess(crate::seeded::Dial),
 }
 
 impl Endpoint {
@@ -32,6 +36,8 @@ impl Endpoint {
         match self {
             Endpoint::Unix(path) => Some(path),
             Endpoint::Tcp(_) => None,
+            #[cfg(test)]
+            Endpoint::InProcess(_) => None,
         }
     }
 }
@@ -41,6 +47,8 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Unix(path) => write!(f, "unix://{}", path.display()),
             Endpoint::Tcp(address) => write!(f, "tcp://{address}"),
+            #[cfg(test)]
+            Endpoint::InProcess(_) => f.write_str("test:"),
         }
     }
 }

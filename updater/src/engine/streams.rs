@@ -137,6 +137,8 @@ impl Engine {
                 Docker::connect_with_unix(&path.to_string_lossy(), seconds, version)
             }
             Endpoint::Tcp(address) => Docker::connect_with_http(address, seconds, version),
+            #[cfg(test)]
+            Endpoint::InProcess(dial) => in_process(dial.clone(), seconds, version),
         }
         .map_err(|e| self.translate(e, "connect"))
     }
@@ -193,4 +195,23 @@ fn async_lines(
             }
         }
     })
+}
+
+/// Bollard on the other end of a pipe in memory.
+#[cfg(test)]
+fn in_process(
+    dial: crate::seeded::Dial,
+    seconds: u64,
+    version: &bollard::ClientVersion,
+) -> Result<Docker, BollardError> {
+    let transport = move |request: bollard::BollardRequest| {
+        let dial = dial.clone();
+        async move {
+            let stream = hyper_util::rt::TokioIo::new(dial.dial()?);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+            tokio::spawn(connection);
+            Ok::<_, BollardError>(sender.send_request(request).await?)
+        }
+    };
+    Docker::connect_with_custom_transport(transport, Some("http://engine"), seconds, version)
 }

@@ -189,6 +189,8 @@ impl Wire {
             Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
                 Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
                 Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+                #[cfg(test)]
+                Endpoint::InProcess(dial) => Box::new(dial.dial()?),
             })
         });
         let stream = match connecting.await {

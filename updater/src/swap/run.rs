@@ -3,9 +3,10 @@
 //! Nothing here decides. What an error means is decided by looking again: a call
 //! whose answer was lost has either happened or not, and the facts tell.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::facts::{Container, Sameness, Verdict};
@@ -30,6 +31,14 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 const SILENCES: u32 = 2;
 /// So often may the same call succeed without the facts telling of it.
 const REPETITIONS: u32 = 5;
+/// So long after a call was left without an answer the engine may still carry it out.
+/// One that has stopped a container by half goes on with that for its stop time.
+const LATE: Duration = Duration::from_secs(10);
+/// The same for what a helper before this one has asked for: it was killed, the engine
+/// was not slow.
+const LATE_AFTER_A_CRASH: Duration = Duration::from_secs(3);
+/// Between two looks while it is only waited for that.
+const LATE_PAUSE: Duration = Duration::from_millis(250);
 /// For how long the engine may be away before the socket itself is suspected:
 /// one that was mounted before an engine restart can be dead for ever. The engine
 /// starts a helper that exits again, with a fresh mount.
@@ -64,6 +73,9 @@ struct Seen {
     repeated: Option<(Doing, u32)>,
     /// How often the current step has failed in a row, and which it is.
     failures: (String, u32),
+    /// Until when a call without an answer may still take effect. Whoever left before
+    /// that would leave the app stopped, renamed or armed by a call of their own.
+    unsettled: Option<Instant>,
 }
 
 /// One step for one member in one direction.
@@ -151,9 +163,15 @@ impl<'a> Runner<'a> {
             };
             away_since = None;
             let observed = self.with_own_observations(observed);
+            self.note_what_came_before(&observed);
             let decided = next(self.plan, &observed.facts);
             self.show(&decided, &observed).await;
             match decided {
+                Next::Finish(Outcome::RolledBack | Outcome::Refused { .. })
+                    if self.seen.unsettled.is_some_and(|until| until > Instant::now()) =>
+                {
+                    tokio::time::sleep(LATE_PAUSE).await;
+                }
                 Next::Finish(outcome) => {
                     self.progress.finish(&outcome);
                     return Ok(outcome);
@@ -179,6 +197,31 @@ impl<'a> Runner<'a> {
     /// Waits until visitors have left the page, at most for `limit`.
     pub async fn drain(&mut self, limit: Duration) {
         self.switch.drain(limit).await;
+    }
+
+    /// A helper that finds its update begun was killed, perhaps in the middle of a call.
+    fn note_what_came_before(&mut self, observed: &Observed) {
+        if self.seen.unsettled.is_some() {
+            return;
+        }
+        let begun = observed.new.iter().any(Option::is_some);
+        let mut late = if begun { LATE_AFTER_A_CRASH } else { Duration::ZERO };
+        for (plan, facts) in self.plan.members.iter().zip(&observed.facts.members) {
+            // It runs as it ever did: its stop may be under way.
+            let never_left = |old: &Container| old.running && old.started_at == plan.old.started_at;
+            if begun && facts.old.as_ref().is_some_and(never_left) {
+                late = late.max(LATE_AFTER_A_CRASH + Duration::from_secs(plan.old.stop_seconds));
+            }
+        }
+        self.seen.unsettled = Some(Instant::now() + late);
+    }
+
+    /// A call was left without an answer.
+    fn lost(&mut self, error: &EngineError, extra: Duration) {
+        if !error.is_refusal() {
+            let until = Instant::now() + LATE + extra;
+            self.seen.unsettled = Some(self.seen.unsettled.map_or(until, |known| known.max(until)));
+        }
     }
 
     fn with_own_observations(&self, mut observed: Observed) -> Observed {
@@ -222,6 +265,7 @@ impl<'a> Runner<'a> {
                 None
             }
             Err(error) => {
+                self.lost(&error, Duration::ZERO);
                 self.failed(WHAT, &error).await;
                 let barred = error.is_refusal() && self.seen.failures.1 >= PATIENCE;
                 barred.then(|| self.out_of_patience(WHAT, &error))
@@ -264,7 +308,12 @@ impl<'a> Runner<'a> {
                 self.progress.emit(doing.done(self.plan, milliseconds));
                 None
             }
-            Err(error) => self.take_no(doing, &error).await,
+            Err(error) => {
+                let stops = matches!(call, Call::Stop { .. });
+                let seconds = self.plan.members[member].old.stop_seconds;
+                self.lost(&error, Duration::from_secs(if stops { seconds } else { 0 }));
+                self.take_no(doing, &error).await
+            }
         }
     }
 
