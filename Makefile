@@ -16,7 +16,7 @@ TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE)
 export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test seeds engines torture bench image lint clean tools
+.PHONY: help build demo test seeds engines torture soak fuzz bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
@@ -48,6 +48,13 @@ engines: tools ## Run the engine suite alone, or some of it: make engines CASES=
 torture: tools ## Run the engine suite with every crash at every place (long)
 	$(BUILD)
 	CHANGEOVER_TORTURE=1 $(TEST) --test engines -- $(CASES)
+
+soak: tools ## Update and roll back 200 times in a row under load: make soak CASES=28.5
+	$(BUILD)
+	CHANGEOVER_SOAK=200 $(TEST) --test engines -- $(or $(CASES),28.5)::updates_and_rollbacks --nocapture
+
+fuzz: tools ## Feed a million broken inputs to whatever reads something: make fuzz INPUTS=10000000
+	CHANGEOVER_FUZZ="$(or $(INPUTS),1000000)" $(CARGO) test --release --package changeover --locked --lib no_input_makes -- --nocapture
 
 bench: tools ## Compare with docker stop, start and run, and with nginx: make bench BENCH='--engine all'
 	$(BUILD)

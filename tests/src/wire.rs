@@ -7,6 +7,7 @@
 //! At the cut the client is kept waiting until the case lets go of [`Held`], so
 //! that whatever else is to die at that very moment can be made to.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -51,6 +52,11 @@ struct State {
     forgotten: Option<String>,
     held: Option<String>,
     closed: bool,
+    /// Methods and paths that are let through; everything where there are none.
+    allowed: Vec<(String, String)>,
+    refused: Vec<String>,
+    used: BTreeSet<String>,
+    touched: BTreeSet<String>,
 }
 
 /// A client that waits at the cut, or in a pause. It goes on when this is dropped:
@@ -108,6 +114,27 @@ impl Proxy {
         *self.shared.state() = State::default();
     }
 
+    /// Lets through nothing but these: a method, and a path in which `{id}` is any part
+    /// and `{name}` any parts. Everything else is refused, as a filtering proxy does.
+    pub fn allow_only(&self, calls: Vec<(String, String)>) {
+        *self.shared.state() = State { allowed: calls, ..State::default() };
+    }
+
+    /// What was refused.
+    pub fn refused(&self) -> Vec<String> {
+        self.shared.state().refused.clone()
+    }
+
+    /// Which of the allowed calls were made.
+    pub fn used(&self) -> BTreeSet<String> {
+        self.shared.state().used.clone()
+    }
+
+    /// Names and ids of the containers that a write was about.
+    pub fn touched(&self) -> BTreeSet<String> {
+        self.shared.state().touched.clone()
+    }
+
     /// The writes since then, in short.
     pub fn writes(&self) -> Vec<String> {
         self.shared.state().writes.clone()
@@ -156,9 +183,15 @@ impl Shared {
         if let Some(field) = self.state().forgotten.clone() {
             request.forget(&field);
         }
+        let closing = request.closing();
+        let Some(filtered) = self.lets_through(&request) else {
+            client.write_all(REFUSAL)?;
+            return client.shutdown(Shutdown::Both);
+        };
         if !request.is_write() {
             let mut engine = UnixStream::connect(&self.engine)?;
-            engine.write_all(&request.bytes)?;
+            // A second request on the same connection would not be looked at.
+            engine.write_all(if filtered { &closing } else { &request.bytes })?;
             return splice(client, engine);
         }
         let hit = self.count(&request);
@@ -179,6 +212,30 @@ impl Shared {
         }
         client.write_all(&answer)?;
         client.shutdown(Shutdown::Both)
+    }
+
+    /// `None` for what isn't allowed; otherwise whether anything is looked at here.
+    fn lets_through(&self, request: &Request) -> Option<bool> {
+        let mut state = self.state();
+        if state.allowed.is_empty() {
+            return Some(false);
+        }
+        let path = format!("/{}", request.target().trim_start_matches('/'));
+        let path = path.split('?').next().unwrap_or_default().to_owned();
+        let fits = |(method, pattern): &&(String, String)| {
+            method == request.method() && is_like(&path, pattern)
+        };
+        let Some((method, pattern)) = state.allowed.iter().find(fits).cloned() else {
+            state.refused.push(format!("{} {path}", request.method()));
+            return None;
+        };
+        state.used.insert(format!("{method} {pattern}"));
+        if request.is_write()
+            && let Some(rest) = path.strip_prefix("/containers/")
+        {
+            state.touched.insert(rest.split('/').next().unwrap_or_default().to_owned());
+        }
+        Some(true)
     }
 
     fn count(&self, request: &Request) -> Option<Cut> {
@@ -212,6 +269,25 @@ impl Shared {
             let pause = Duration::from_millis(100);
             let waited = self.changed.wait_timeout(state, pause);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+const REFUSAL: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\
+    Content-Length: 27\r\nConnection: close\r\n\r\n{\"message\":\"not allowed\"}\r\n";
+
+/// Whether a path is one of a pattern's.
+fn is_like(path: &str, pattern: &str) -> bool {
+    let (path, pattern): (Vec<_>, Vec<_>) =
+        (path.split('/').collect(), pattern.split('/').collect());
+    match pattern.iter().position(|part| *part == "{name}") {
+        Some(at) => {
+            let after = &pattern[at + 1..];
+            path.len() > at + after.len() && path[..at] == pattern[..at] && path.ends_with(after)
+        }
+        None => {
+            let same = |(a, b): (&&str, &&str)| a == b || *b == "{id}" && !a.is_empty();
+            path.len() == pattern.len() && path.iter().zip(&pattern).all(same)
         }
     }
 }
@@ -370,6 +446,16 @@ mod tests {
         ] {
             assert!(!request(&format!("{line} HTTP/1.1\r\n\r\n")).is_write(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_path_is_like_its_pattern_and_no_longer() {
+        assert!(is_like("/containers/ab/json", "/containers/{id}/json"));
+        assert!(!is_like("/containers/ab/attach", "/containers/{id}/json"));
+        assert!(!is_like("/containers//json", "/containers/{id}/json"));
+        assert!(is_like("/images/ghcr.io/acme/web:1/json", "/images/{name}/json"));
+        assert!(!is_like("/images/web/push", "/images/{name}/json"));
+        assert!(is_like("/images/web", "/images/{name}"));
     }
 
     #[test]

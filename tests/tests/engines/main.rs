@@ -10,7 +10,9 @@ mod crashes;
 mod image;
 mod podman;
 mod same;
+mod security;
 mod sets;
+mod soak;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -41,9 +43,11 @@ fn main() -> ExitCode {
         .chain(browser::cases())
         .chain(button::cases())
         .chain(image::cases())
+        .chain(security::cases())
         .chain(sets::cases())
         .chain(same::cases())
         .chain(compose::cases())
+        .chain(soak::cases())
         .collect();
     let on_podman = podman::cases();
     if !arguments.list

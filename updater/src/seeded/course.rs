@@ -136,7 +136,8 @@ pub(super) fn ask(engine: &Arc<Engine>, args: &[&str]) {
         state.pending -= 1;
         let code = done.as_ref().map_or_else(cli::CliError::code, |exit| exit.code());
         let said = done.err().map(|error| format!(": {}", chain(&error))).unwrap_or_default();
-        if code == 21 {
+        // Refused, or out of sight before it had begun.
+        if code == 21 || code == 30 {
             state.refusals.push(words.clone());
         }
         state.tell(format!("$ changeover {words} -> {code}{said}"));

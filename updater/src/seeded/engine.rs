@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) faults: (u32, u64),
     /// What else happens: right before or after the nth write.
     pub(super) mischief: Vec<(usize, bool, Mischief)>,
+    /// How often it has said that something is wrong with it.
+    troubles: u32,
     /// How late a call may take effect, in milliseconds.
     pub(super) latest: u64,
     writes: usize,
@@ -91,6 +93,7 @@ impl Engine {
                 dice,
                 faults: (0, 0),
                 mischief: Vec::new(),
+                troubles: 0,
                 latest: 1,
                 writes: 0,
                 up: true,
@@ -578,7 +581,9 @@ impl State {
         self.faults.0 -= 1;
         let fault = Fault::any(&mut self.dice, write, self.latest);
         self.tell(format!("{}: {fault:?}", call.in_short()));
-        if fault.may_end_an_update() {
+        // The engine's own trouble is believed when it lasts.
+        self.troubles += u32::from(fault == Fault::Refuse(500));
+        if fault.may_end_an_update() && (fault != Fault::Refuse(500) || self.troubles > 2) {
             self.excuse(fault);
         }
         (Some(fault), nth, latency)
