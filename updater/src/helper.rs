@@ -217,7 +217,7 @@ async fn connect(endpoint: Endpoint) -> Result<Engine, HelperError> {
 async fn refuse_untouched(
     engine: &Engine,
     plan: &Plan,
-    error: &dyn std::error::Error,
+    error: &(dyn std::error::Error + Send + Sync),
 ) -> Option<Outcome> {
     let seen = observe(engine, plan).await.ok()?;
     let untouched = seen.new.iter().all(Option::is_none);

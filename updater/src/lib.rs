@@ -128,6 +128,8 @@ pub mod engine;
 pub mod events;
 pub mod face;
 pub mod follow;
+#[cfg(test)]
+mod fuzzed;
 pub mod gate;
 pub mod handover;
 pub mod helper;

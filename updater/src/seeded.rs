@@ -31,6 +31,7 @@ mod faults;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub(crate) use dice::Dice;
 pub(crate) use engine::Dial;
 
 use course::Told;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::netlink::{HEADER, NLM_F_REQUEST, aligned, netfilter_socket, write_message};
+use super::netlink::{HEADER, NLM_F_REQUEST, aligned, errno_of, netfilter_socket, write_message};
 use crate::plan::{HostAddress, Published};
 
 /// How many connections to these ports are open and not on the page. Counts those
@@ -32,7 +32,7 @@ pub(super) fn open_connections(published: &[Published], page_port: u16) -> Resul
                 NLMSG_DONE => return Ok(open),
                 NLMSG_ERROR => {
                     let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                    return Err(Errno::from_raw_os_error(code.saturating_neg()));
+                    return Err(errno_of(code));
                 }
                 _ => {
                     let entry = payload.get(NFGENMSG..).and_then(Connection::read);
@@ -196,6 +196,23 @@ mod tests {
         assert!(!counts(connection([10, 0, 0, 1], 8081, 80, 3), &everywhere), "another port");
         assert!(!counts(connection([10, 0, 0, 1], 8080, 999, 3), &everywhere), "on the page");
         assert!(!counts(connection([10, 0, 0, 1], 8080, 80, 7), &everywhere), "over");
+    }
+
+    #[test]
+    fn no_input_makes_a_list_of_connections_panic() {
+        let one = connection([10, 0, 0, 1], 8080, 80, 3);
+        let datagram = |kind: u16| {
+            let length = (HEADER + NFGENMSG + one.len()) as u32;
+            let head = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10]].concat();
+            [head, vec![0; NFGENMSG], one.clone()].concat()
+        };
+        let (entry, end) = (datagram(0x100), datagram(NLMSG_DONE));
+        crate::fuzzed::bytes(150, &[&entry, &end, &one], |input| {
+            for (_, payload) in messages(input) {
+                payload.get(NFGENMSG..).and_then(Connection::read);
+            }
+            Connection::read(input);
+        });
     }
 
     #[test]

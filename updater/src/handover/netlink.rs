@@ -117,6 +117,14 @@ impl Socket {
     }
 }
 
+/// An error as the kernel puts it into an answer: negative, and of those that it has.
+pub(super) fn errno_of(code: i32) -> Errno {
+    match code.saturating_neg() {
+        code @ 1..4096 => Errno::from_raw_os_error(code),
+        _ => Errno::IO,
+    }
+}
+
 /// The answers in one datagram: the sequence number of the message that each is
 /// about, and the error if it is one.
 fn answers(mut datagram: &[u8]) -> Vec<(u32, Option<Errno>)> {
@@ -129,8 +137,7 @@ fn answers(mut datagram: &[u8]) -> Vec<(u32, Option<Errno>)> {
         let sequence = u32::from_ne_bytes(word(8));
         if let (NLMSG_ERROR, Some(code)) = (kind, payload.first_chunk()) {
             let code = i32::from_ne_bytes(*code);
-            let errno = (code != 0).then(|| Errno::from_raw_os_error(code.saturating_neg()));
-            found.push((sequence, errno));
+            found.push((sequence, (code != 0).then(|| errno_of(code))));
         }
         // A message that claimed to end within its own header would keep us
         // here for ever.
@@ -280,6 +287,13 @@ impl Attributes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_input_makes_an_answer_of_the_kernel_panic() {
+        let mut whole = Vec::new();
+        write_message(&mut whole, 2, NLM_F_REQUEST, 7, (0, 0), |answer| answer.number(1, 9));
+        crate::fuzzed::bytes(150, &[&whole, &whole.repeat(3)], |input| drop(answers(input)));
+    }
 
     #[test]
     fn answers_are_read_whether_whole_cut_off_or_several_in_one() {

@@ -124,6 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn no_input_makes_the_choice_of_a_language_panic() {
+        let assets = Assets::ours();
+        let languages = &assets.languages;
+        let samples: [&[u8]; 3] =
+            [b"de-AT,en;q=0.5,zh-TW;q=0.1", b"a=b&changeover-lang=zh_CN", b"*;q=NaN, iw"];
+        crate::fuzzed::bytes(150, &samples, |input| {
+            let text = String::from_utf8_lossy(input);
+            let wish = Wish { query: Some(&text), accept: Some(&text) };
+            assert!(choose(languages, Some(&text), wish) < languages.len());
+        });
+    }
+
+    #[test]
     fn every_language_is_there_english_first() {
         let assets = Assets::ours();
         let codes: Vec<&str> = assets.languages.iter().map(|words| words.code.as_str()).collect();

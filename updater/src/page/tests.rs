@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -727,4 +729,50 @@ pub(super) fn sample(phase: Phase) -> Status {
         elapsed_seconds: 3,
         retry_after_seconds: 5,
     }
+}
+
+/// Whatever is sent, the connection ends, and the next visitor gets the page.
+#[tokio::test]
+async fn no_input_makes_the_page_panic() {
+    let limits = Limits {
+        head: Duration::from_millis(50),
+        linger_silence: Duration::from_millis(5),
+        ..Limits::default()
+    };
+    let (page, serving) = serve_within(limits);
+    let samples: [&[u8]; 6] = [
+        b"GET /?changeover-lang=de HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nAccept-Language: de;q=0.5\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nOrigin: https://b\r\nAccess-Control-Request-Method: GET\r\n\r\n",
+        b"GET /.changeover/status HTTP/1.0\r\nAccept-Encoding: gzip;q=1.0\r\n\r\n",
+        b"GET /.changeover/events HTTP/1.1\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    let panics = Arc::new(AtomicUsize::new(0));
+    let count = panics.clone();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Other tests run in this process, and some of them are to panic.
+        let at = panic.location().map(|at| at.file().to_owned()).unwrap_or_default();
+        if at.contains("/page/") && !at.ends_with("tests.rs") || at.contains("hyper") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        before(panic);
+    }));
+    let mut inputs = Vec::new();
+    crate::fuzzed::bytes(20, &samples, |input| inputs.push(input.to_vec()));
+    for some in inputs.chunks(64) {
+        let visits = some.iter().map(|input| async {
+            let mut stream = connect(&serving).await;
+            // It may be closed before all of it is sent.
+            let _ = stream.write_all(input).await;
+            let _ = stream.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = timeout(Duration::from_millis(100), stream.read_to_end(&mut answer)).await;
+        });
+        futures_util::future::join_all(visits).await;
+    }
+    assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
+    assert!(page.drained(Duration::from_secs(30)).await, "somebody is still there");
+    assert_eq!(panics.load(Ordering::SeqCst), 0, "the page has panicked; see above");
 }

@@ -145,6 +145,7 @@ impl<'a> Runner<'a> {
     pub async fn run(&mut self) -> Result<Outcome, EngineLost> {
         let mut away_since: Option<Instant> = None;
         loop {
+            let looked = Instant::now();
             let observed = match observe(self.engine, self.plan).await {
                 Ok(observed) => observed,
                 Err(error) => {
@@ -168,7 +169,7 @@ impl<'a> Runner<'a> {
             self.show(&decided, &observed).await;
             match decided {
                 Next::Finish(Outcome::RolledBack | Outcome::Refused { .. })
-                    if self.seen.unsettled.is_some_and(|until| until > Instant::now()) =>
+                    if self.seen.unsettled.is_some_and(|until| until > looked) =>
                 {
                     tokio::time::sleep(LATE_PAUSE).await;
                 }
@@ -449,7 +450,10 @@ impl<'a> Runner<'a> {
         let settled = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
         let past_the_gate = doing.step >= REMOVE;
         if doing.direction == Direction::Forward && !past_the_gate {
-            if settled || tries >= SERVER_ERRORS {
+            // While a call may still be under way that we have heard nothing of, a no can
+            // mean that the step has been done: looking again tells.
+            let sure = self.seen.unsettled.is_none_or(|until| until <= Instant::now());
+            if settled && sure || tries >= SERVER_ERRORS {
                 self.seen.refusal = Some(format!("cannot {name}: {error}"));
             }
             return None;
