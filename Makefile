@@ -45,7 +45,7 @@ engines: tools ## Run the engine suite alone, or some of it: make engines CASES=
 	$(BUILD)
 	$(TEST) --test engines -- $(CASES)
 
-torture: tools ## Run the engine suite with every crash at every place (long)
+torture: tools ## Try every crash at every place, and print the matrix (2 hours): make torture CASES=28.5
 	$(BUILD)
 	CHANGEOVER_TORTURE=1 $(TEST) --test engines -- $(CASES)
 

@@ -30,6 +30,14 @@ pub enum Cut {
 impl Cut {
     /// Both.
     pub const ALL: [Cut; 2] = [Cut::BeforeWrite, Cut::AfterWrite];
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Cut::BeforeWrite => "cut before the engine hears it",
+            Cut::AfterWrite => "cut before its answer",
+        }
+    }
 }
 
 /// The proxy. It listens until it is dropped.

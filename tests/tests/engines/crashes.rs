@@ -1,8 +1,8 @@
 //! What happens when something dies in the middle: nothing is lost.
 //!
-//! Each case is a matrix of faults and moments. `CHANGEOVER_TORTURE=1` runs all of
-//! it and prints it; otherwise a sample is drawn, by `CHANGEOVER_SEED` if it is to
-//! be another one.
+//! Most cases are a part of a matrix of faults and places. `CHANGEOVER_TORTURE=1` runs all
+//! of it, and nothing else; otherwise a sample is drawn, by `CHANGEOVER_SEED` if it is to be
+//! another one. What was run is printed as tables at the end.
 
 mod by_hand;
 mod engine;
@@ -19,6 +19,20 @@ use changeover_tests::world::{Done, Running, World};
 use serde_json::Value;
 
 use super::Case;
+pub(crate) use matrix::torture;
+
+/// The sheet of the faults that strike after a step.
+const AFTER_A_STEP: &str = "right after a step";
+
+/// A row of that sheet.
+fn place(way: Way, moment: &str) -> String {
+    format!("{}: {moment}", way.words())
+}
+
+/// The tables of what was run.
+pub(crate) fn tables() -> String {
+    matrix::tables()
+}
 
 pub(crate) fn cases() -> Vec<Case> {
     [wire::cases(), launch::cases(), helper::cases(), engine::cases(), by_hand::cases()]
@@ -59,6 +73,14 @@ impl Way {
         }
     }
 
+    /// Moments in the middle of a call that takes its time.
+    fn amid(self) -> &'static [&'static str] {
+        match self {
+            Way::Update => &["in create-new", "in stop-old", "in start-new", "in remove-old"],
+            _ => &["in undo-start-new", "in undo-stop-old"],
+        }
+    }
+
     /// Moments of this way, by the events that mark them.
     fn moments(self) -> &'static [&'static str] {
         match self {
@@ -90,9 +112,13 @@ impl Way {
     }
 }
 
-/// Whether an event marks this moment: a step's key or an event's name.
+/// Whether an event marks this moment: a step that is done, one that has begun (`in …`),
+/// or an event's name.
 fn marks(moment: &str, event: &Value) -> bool {
-    event["event"] == moment || (event["event"] == "step" && event["key"] == moment)
+    match moment.strip_prefix("in ") {
+        Some(step) => event["event"] == "begun" && event["key"] == step,
+        None => event["event"] == moment || (event["event"] == "step" && event["key"] == moment),
+    }
 }
 
 /// One engine with the usual app, used for one fault after the other.
@@ -151,22 +177,17 @@ impl Bench {
         self.spawn(way, &self.world.lab.socket())
     }
 
-    /// Asserts that it ended as it had to, whole. Returns the outcome in a word.
+    /// Asserts that it ended as it had to, whole, and that everybody says the same about
+    /// it. Returns the outcome in a word.
     fn settled(&mut self, way: Way, done: Done) -> String {
         let done = done.expect(way.code());
-        self.settled_somehow(way, &done)
-    }
-
-    /// Asserts that it ended whole, one way or the other, and that everybody says
-    /// the same about it. Returns the outcome in a word.
-    fn settled_somehow(&mut self, way: Way, done: &Done) -> String {
         let outcome = match done.code {
             0 if way == Way::Update => {
                 self.version = self.other_version();
                 "updated"
             }
             20 => "rolled-back",
-            code => panic!("exit code {code}; {:#?}\n{}", done.events, done.stderr),
+            code => panic!("exit code {code}: {}", done.stderr),
         };
         self.is_whole(outcome);
         outcome.to_owned()

@@ -36,7 +36,7 @@ pub(crate) struct Case {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
-    let cases: Vec<Case> = visitors::cases()
+    let mut cases: Vec<Case> = visitors::cases()
         .into_iter()
         .chain(commands::cases())
         .chain(crashes::cases())
@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         .chain(compose::cases())
         .chain(soak::cases())
         .collect();
-    let on_podman = podman::cases();
+    let mut on_podman = podman::cases();
+    if crashes::torture() {
+        (cases, on_podman) = (crashes::cases(), Vec::new());
+    }
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::EVERY)
     {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
+    println!("{}", crashes::tables());
     print_table(&results.lock().unwrap_or_else(|broken| broken.into_inner()));
     println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
     conclusion.exit_code()

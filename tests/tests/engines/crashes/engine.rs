@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use changeover_tests::lab::{EngineKind, Options};
 
 use super::matrix::{Matrix, sample, torture};
-use super::{Bench, Case, LIMIT, Way, marks};
+use super::{AFTER_A_STEP, Bench, Case, LIMIT, Way, marks, place};
 
 /// Within this everything is settled once the engine is back: the promised ten
 /// seconds, and some for a machine that runs other tests at the same time.
@@ -63,6 +63,16 @@ enum Fault {
     PowerCut,
 }
 
+impl Fault {
+    fn words(self) -> &'static str {
+        match self {
+            Fault::Kill => "the engine killed",
+            Fault::Terminate => "the engine terminated",
+            Fault::PowerCut => "a power cut",
+        }
+    }
+}
+
 fn an_engine_that_keeps_its_containers_may_die_after_any_step(kind: EngineKind) {
     for socket_activation in [true, false] {
         for fault in [Fault::Kill, Fault::Terminate] {
@@ -77,16 +87,17 @@ fn an_engine_that_keeps_its_containers_may_die_after_any_step(kind: EngineKind) 
 
 fn each_step(kind: EngineKind, fault: Fault, options: Options, size: usize) {
     let what = match (options.live_restore, options.socket_activation) {
-        (false, _) => format!("{fault:?}"),
-        (true, true) => format!("{fault:?}, containers live on, the socket stays"),
-        (true, false) => format!("{fault:?}, containers live on, a new socket"),
+        (false, _) => fault.words().to_owned(),
+        (true, true) => format!("{}, containers live on, the socket stays", fault.words()),
+        (true, false) => format!("{}, containers live on, a new socket", fault.words()),
     };
     let mut bench = Bench::start(kind, options);
-    let mut matrix = Matrix::new(kind, &what);
+    let mut matrix = Matrix::new(kind, AFTER_A_STEP, &what);
     let ways = [Way::Update, Way::NeverReady];
-    let all = ways.into_iter().flat_map(|way| way.moments().iter().map(move |at| (way, *at)));
+    let moments = |way: Way| way.moments().iter().chain(way.amid()).copied();
+    let all = ways.into_iter().flat_map(|way| moments(way).map(move |at| (way, at)));
     for (way, moment) in sample(kind, &what, all, size) {
-        matrix.cell(&format!("{}, after {moment}", way.words()), &mut bench, |bench| {
+        matrix.cell(&place(way, moment), &what, &mut bench, |bench| {
             let mut running = bench.directly(way);
             if !running.saw(|event| marks(moment, event)) {
                 let done = running.finish_within(LIMIT);
@@ -105,11 +116,11 @@ fn each_step(kind: EngineKind, fault: Fault, options: Options, size: usize) {
             let outcome = match (moment, done.code) {
                 // An old version that was restarted before anything else had happened
                 // can't be told from one that was restored; the update is given up.
-                ("started", 20) => bench.given_up_untouched(),
-                _ => bench.settled_somehow(way, &done),
+                ("started" | "in create-new", 20) => bench.given_up_untouched(),
+                _ => bench.settled(way, done),
             };
             assert!(after < SOON, "settled only {after:?} after the engine was back");
-            format!("{outcome}, {:.1} s after", after.as_secs_f64())
+            outcome
         });
     }
     matrix.conclude();

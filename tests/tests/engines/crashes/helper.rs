@@ -3,7 +3,7 @@
 use changeover_tests::lab::{EngineKind, Options};
 
 use super::matrix::{Matrix, sample};
-use super::{Bench, Case, LIMIT, Way, marks};
+use super::{AFTER_A_STEP, Bench, Case, LIMIT, Way, marks, place};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -41,11 +41,11 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn each_step(kind: EngineKind, what: &str, fault: fn(&Bench)) {
     let mut bench = Bench::start(kind, Options::default());
-    let mut matrix = Matrix::new(kind, what);
+    let mut matrix = Matrix::new(kind, AFTER_A_STEP, what);
     let ways = [Way::Update, Way::NeverReady];
     let all = ways.into_iter().flat_map(|way| way.moments().iter().map(move |at| (way, *at)));
     for (way, moment) in sample(kind, what, all, 3) {
-        matrix.cell(&format!("{}, after {moment}", way.words()), &mut bench, |bench| {
+        matrix.cell(&place(way, moment), what, &mut bench, |bench| {
             let mut running = bench.directly(way);
             let reached = running.saw(|event| marks(moment, event));
             if reached {

@@ -18,12 +18,12 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn a_wire_cut_while_the_helper_is_brought_in_harms_nothing(kind: EngineKind) {
     let mut bench = Bench::start(kind, Options::default());
-    let mut matrix = Matrix::new(kind, "the command's own wire cut");
+    let mut matrix = Matrix::new(kind, "the command's own wire cut", "the command's own wire cut");
     // The image, the helper, its start and the image's removal; then there is no more.
     let all = Cut::ALL.into_iter().flat_map(|cut| (0..5).map(move |nth| (nth, cut)));
     for (nth, cut) in sample(kind, "launch", all, 3) {
-        let when = if cut == Cut::BeforeWrite { "before" } else { "after" };
-        matrix.cell(&format!("{when} {nth}"), &mut bench, |bench| {
+        let place = format!("write {nth} of bringing the helper in");
+        matrix.cell(&place, cut.words(), &mut bench, |bench| {
             bench.proxy.cut(nth, cut);
             let image = format!("app:{}", bench.other_version());
             let socket = bench.world.lab.socket();
@@ -53,10 +53,10 @@ fn a_wire_cut_while_the_helper_is_brought_in_harms_nothing(kind: EngineKind) {
                 }
                 code => panic!("exit code {code} after {write}: {}", done.stderr),
             }
-            format!("{write}: exit code {}", done.code)
+            format!("exit code {}", done.code)
         });
     }
-    matrix.cell("an update afterwards", &mut bench, |bench| {
+    matrix.cell("an update afterwards", "none", &mut bench, |bench| {
         let done = bench.directly(super::Way::Update).finish_within(LIMIT);
         bench.settled(super::Way::Update, done)
     });

@@ -1,8 +1,10 @@
-//! A matrix of faults and moments: what to run of it, and what came of it.
+//! Matrices of faults and places: what to run of them, and what came of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use changeover_tests::lab::EngineKind;
@@ -10,7 +12,7 @@ use changeover_tests::lab::EngineKind;
 use super::Bench;
 
 /// Whether everything is run instead of a sample.
-pub(super) fn torture() -> bool {
+pub(crate) fn torture() -> bool {
     std::env::var_os("CHANGEOVER_TORTURE").is_some_and(|value| value != "0" && !value.is_empty())
 }
 
@@ -40,21 +42,36 @@ pub(super) fn sample<T: Copy>(
 
 /// What came of it, cell by cell.
 pub(super) struct Matrix {
+    kind: EngineKind,
+    /// Matrices of one sheet share a table: the same places, other faults.
+    sheet: &'static str,
     title: String,
-    rows: Vec<(String, String)>,
+    cells: Vec<Cell>,
     failures: Vec<String>,
 }
 
+/// One fault at one place.
+struct Cell {
+    place: String,
+    fault: String,
+    outcome: String,
+}
+
+/// All that was run, for the table at the end.
+static RUN: Mutex<Vec<Matrix>> = Mutex::new(Vec::new());
+
 impl Matrix {
-    pub(super) fn new(kind: EngineKind, what: &str) -> Matrix {
-        Matrix { title: format!("{kind}: {what}"), rows: Vec::new(), failures: Vec::new() }
+    pub(super) fn new(kind: EngineKind, sheet: &'static str, what: &str) -> Matrix {
+        let title = format!("{kind}: {what}");
+        Matrix { kind, sheet, title, cells: Vec::new(), failures: Vec::new() }
     }
 
-    /// Runs one cell. After a failure the others go on, on a fresh engine, unless
-    /// it is the third and all that is wanted is to know.
+    /// Runs one cell: `fault` in the row `place`. After a failure the others go on, on a
+    /// fresh engine, unless it is the third and all that is wanted is to know.
     pub(super) fn cell(
         &mut self,
-        name: &str,
+        place: &str,
+        fault: &str,
         bench: &mut Bench,
         run: impl FnOnce(&mut Bench) -> String,
     ) {
@@ -62,31 +79,81 @@ impl Matrix {
             return;
         }
         let begun = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| run(bench))) {
-            Ok(outcome) => {
-                let seconds = begun.elapsed().as_secs_f64();
-                self.rows.push((name.to_owned(), format!("{outcome:<12} {seconds:>5.1} s")));
-            }
+        let outcome = match catch_unwind(AssertUnwindSafe(|| run(bench))) {
+            Ok(outcome) => format!("{outcome} {:.0} s", begun.elapsed().as_secs_f64()),
             Err(panic) => {
                 let words = crate::words_of(&*panic);
-                self.rows.push((name.to_owned(), "FAILED".to_owned()));
                 // There may be no machine left to ask.
                 let remains = catch_unwind(AssertUnwindSafe(|| bench.remains()));
-                self.failures.push(format!("{name}: {words}\n{}", remains.unwrap_or_default()));
+                let remains = remains.unwrap_or_default();
+                self.failures.push(format!("{place}, {fault}: {words}\n{remains}"));
                 bench.anew();
+                "FAILED".to_owned()
             }
+        };
+        if torture() {
+            println!("{}: {place}, {fault}: {outcome}", self.kind);
         }
+        self.cells.push(Cell { place: place.to_owned(), fault: fault.to_owned(), outcome });
     }
 
-    /// Prints the table if all of it was run, or anything failed; panics then.
+    /// Keeps the cells for the table at the end; panics if any of them failed.
     pub(super) fn conclude(self) {
-        let mut table = format!("\n{}\n", self.title);
-        for (name, outcome) in &self.rows {
-            let _ = writeln!(table, "  {name:<72}{outcome}");
+        let failed = (!self.failures.is_empty())
+            .then(|| format!("{}\n{}", self.title, self.failures.join("\n")));
+        RUN.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        if let Some(why) = failed {
+            panic!("{why}");
         }
-        if torture() || !self.failures.is_empty() {
-            println!("{table}");
-        }
-        assert!(self.failures.is_empty(), "{}\n{}", self.title, self.failures.join("\n"));
     }
+}
+
+/// All matrices that were run, engine by engine: places down, faults across.
+pub(super) fn tables() -> String {
+    let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    for kind in EngineKind::ALL {
+        let mut sheets: Vec<&str> =
+            run.iter().filter(|matrix| matrix.kind == kind).map(|matrix| matrix.sheet).collect();
+        sheets.sort_unstable();
+        sheets.dedup();
+        for sheet in sheets {
+            let of_it = |matrix: &&Matrix| matrix.kind == kind && matrix.sheet == sheet;
+            let cells = run.iter().filter(of_it).flat_map(|matrix| &matrix.cells);
+            let _ = write!(text, "\nengine {kind}, {sheet}\n{}", table(cells));
+        }
+    }
+    text
+}
+
+fn table<'a>(cells: impl Iterator<Item = &'a Cell>) -> String {
+    let (mut places, mut faults) = (Vec::new(), Vec::new());
+    let mut seen = BTreeMap::new();
+    for cell in cells {
+        for (list, what) in [(&mut places, &cell.place), (&mut faults, &cell.fault)] {
+            if !list.contains(what) {
+                list.push(what.clone());
+            }
+        }
+        seen.insert((cell.place.clone(), cell.fault.clone()), cell.outcome.as_str());
+    }
+    let mut text = String::new();
+    for (n, fault) in faults.iter().enumerate() {
+        let _ = writeln!(text, "  {}: {fault}", letter(n));
+    }
+    let wide = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
+    let head = (0..faults.len()).map(|n| format!("{:<18}", letter(n)));
+    let _ = writeln!(text, "  {:wide$}  {}", "", head.collect::<String>().trim_end());
+    for place in &places {
+        let row = faults.iter().map(|fault| {
+            let outcome = seen.get(&(place.clone(), fault.clone())).copied().unwrap_or("-");
+            format!("{outcome:<18}")
+        });
+        let _ = writeln!(text, "  {place:wide$}  {}", row.collect::<String>().trim_end());
+    }
+    text
+}
+
+fn letter(n: usize) -> char {
+    char::from(b'A' + u8::try_from(n).unwrap_or(0))
 }

@@ -38,9 +38,9 @@ fn a_rollback_survives_a_cut_wire_before_and_after_every_write(kind: EngineKind)
 
 fn sweep(bench: &mut Bench, way: Way, size: usize) {
     let what = format!("{} with its wire cut", way.words());
-    let mut matrix = Matrix::new(bench.kind, &what);
+    let mut matrix = Matrix::new(bench.kind, "the helper's wire cut at a write", &what);
     let mut writes = Vec::new();
-    matrix.cell("no cut", bench, |bench| {
+    matrix.cell(way.words(), "no cut", bench, |bench| {
         bench.proxy.let_pass();
         let done = bench.over_the_wire(way).finish_within(LIMIT);
         writes = bench.proxy.writes();
@@ -50,10 +50,9 @@ fn sweep(bench: &mut Bench, way: Way, size: usize) {
     let moments = (0..writes.len()).flat_map(|nth| Cut::ALL.map(|cut| (nth, cut)));
     let all = moments.flat_map(|(nth, cut)| [false, true].map(|killed| (nth, cut, killed)));
     for (nth, cut, killed) in sample(bench.kind, &what, all, size) {
-        let when = if cut == Cut::BeforeWrite { "before" } else { "after" };
-        let also = if killed { ", helper killed" } else { "" };
-        let name = format!("{when} {nth}, {}{also}", writes[nth]);
-        matrix.cell(&name, bench, |bench| {
+        let place = format!("{}: write {nth}, {}", way.words(), writes[nth]);
+        let also = if killed { ", and the helper killed" } else { "" };
+        matrix.cell(&place, &format!("{}{also}", cut.words()), bench, |bench| {
             bench.proxy.cut(nth, cut);
             let mut running = bench.over_the_wire(way);
             let held = bench.proxy.wait_for_cut(|| running.runs());
@@ -66,7 +65,7 @@ fn sweep(bench: &mut Bench, way: Way, size: usize) {
         });
     }
     // Nothing was left out: there is no further write to cut.
-    matrix.cell("no write is left to be cut", bench, |bench| {
+    matrix.cell(&format!("{}: no write is left", way.words()), "no cut", bench, |bench| {
         bench.proxy.cut(writes.len(), Cut::BeforeWrite);
         let mut running = bench.over_the_wire(way);
         let one_more = bench.proxy.wait_for_cut(|| running.runs()).map(|held| held.write.clone());
