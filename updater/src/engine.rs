@@ -20,6 +20,7 @@ pub use images::split_reference;
 pub use streams::{Credentials, PullProgress};
 
 use serde_json::Value;
+pub use wire::Tether;
 use wire::{Request, Wire};
 
 /// The newest API version that we speak. Later ones hide the MAC address that a
@@ -139,6 +140,11 @@ impl Engine {
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A connection by which it can be seen whether the engine was restarted.
+    pub async fn tether(&self) -> Option<Tether> {
+        self.wire.tether().await
     }
 
     async fn call(&self, request: Request) -> Result<wire::Reply, EngineError> {

@@ -144,6 +144,41 @@ pub async fn judge(engine: &Engine, plan: &Plan) -> Result<Followed, EngineError
     }
 }
 
+/// What a helper has said so far, in all its runs.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// What it was doing last.
+    pub(crate) step: Option<String>,
+    /// How its last run ended, if it came to an end.
+    pub(crate) ended: Option<Outcome>,
+    /// Why it ended so.
+    pub(crate) reason: Option<String>,
+    /// Why it gave the new version up.
+    pub(crate) condemned: Option<String>,
+}
+
+impl Said {
+    /// Reads a helper's log.
+    pub(crate) async fn by(engine: &Engine, id: &str) -> Said {
+        let mut said = Said::default();
+        let lines = engine.log_tail(id, 500).await.unwrap_or_default();
+        for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
+            match event {
+                // What the run before has said is over: it was resumed.
+                Event::Started { .. } => (said.ended, said.reason) = (None, None),
+                Event::Begun { name, .. } => said.step = Some(name),
+                Event::Condemned { reason, .. } => said.condemned = Some(reason),
+                Event::Finished { outcome, reason, .. } => {
+                    said.ended = outcome_of(&outcome, reason.clone().unwrap_or_default());
+                    said.reason = reason;
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
 fn outcome_of(word: &str, reason: String) -> Option<Outcome> {
     match word {
         "updated" => Some(Outcome::Updated),

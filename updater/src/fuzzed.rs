@@ -164,7 +164,7 @@ mod tests {
             }
             let container = Container::from_inspect(old);
             let _ = container.policy_is(&container.policy);
-            crate::gate::addresses(old);
+            crate::gate::address::own_addresses(old);
             Face::from_labels(&old["Config"]["Labels"]);
         });
     }

@@ -13,8 +13,9 @@ use tracing::{error, info, warn};
 use crate::certificate::{CertificateError, Place};
 use crate::engine::{Endpoint, Engine, EngineError, FileError};
 use crate::events::Event;
+use crate::follow::Said;
 use crate::handover::Switch;
-use crate::launch::{CERTIFICATE, KEY, PAGE_FOLDER, listen_in};
+use crate::launch::{CERTIFICATE, KEY, PAGE_FOLDER, is_finished, listen_in};
 use crate::page::Page;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
@@ -70,11 +71,23 @@ pub async fn run(
             return Err(error);
         }
     };
+    let said = Said::by(&engine, me["Id"].as_str().unwrap_or_default()).await;
+    if is_finished(&me) {
+        // It has stood down, and whoever starts it again, by hand or by a call that comes
+        // late, has been told how it ended: only `resume` means that it is to go on.
+        if let Some(outcome) = said.ended {
+            return Ok(outcome);
+        }
+        let always = json!({ "Name": "always", "MaximumRetryCount": 0 });
+        let id = me["Id"].as_str().unwrap_or_default();
+        engine.set_policy(id, &always).await.map_err(HelperError::Engine)?;
+    }
     let plan = with_reach(&engine, plan).await;
     info!(update = plan.update, app = plan.app, "starting");
 
     let page = page(&plan);
     let mut progress = Progress::new(page.clone(), emit);
+    progress.remember(said.condemned);
     if let Err(error) = speak_tls(&engine, &plan, &page).await {
         if let Some(outcome) = refuse_untouched(&engine, &plan, &error).await {
             progress.finish(&outcome);
@@ -106,7 +119,7 @@ pub async fn run(
         .to_owned(),
         because,
     });
-    let mut runner = Runner::new(&engine, &plan, switch, progress);
+    let mut runner = Runner::new(&engine, &plan, &me, switch, progress);
     let outcome = runner.run().await?;
     runner.drain(DRAIN_LIMIT).await;
     stand_down(&engine, &me, &outcome).await;

@@ -47,7 +47,9 @@
 //! **Who comes back after a power cut** is decided by restart policies. Old is armed
 //! (`always`) from before it is stopped until just before new starts, so a cut in
 //! between brings back a version that works even without us. From there old is `no`,
-//! since new may have touched the data, and the helper alone decides. New is created
+//! since new may have touched the data, and the helper alone decides: a new one that went
+//! down with the engine is started once more. The helper knows that it was the engine, since
+//! that counts the restarts of a container (here, its own) from zero when it comes back. New is created
 //! with `no` and gets the app's own policy once it has proved itself. Never are two
 //! armed at once: at boot it would be a coin flip who gets the port.
 //!
@@ -60,6 +62,10 @@
 //! **Visitors leave the page before the commit.** Once the gate hears new answer, the
 //! page is gone; old is kept for another moment ([`plan::GatePlan::stable_seconds`])
 //! against the version that answers once and then falls over.
+//!
+//! **What a person does on purpose stands.** Old started by hand is a rollback, and so is a
+//! new one removed or renamed to `<app>.failed`; a helper stopped or removed stays so until
+//! `resume`. Names and policies are put right, since without them nobody finds the way.
 //!
 //! # Hand-over
 //!
@@ -108,18 +114,38 @@
 //!
 //! # What is proven, and under which assumptions
 //!
-//! The model test walks all reachable states of the table, with reboots, crashes of
-//! helper and new version, refusals, bad images and a person's rollback at any time,
-//! for all restart policies, for one container and for a set of two. It assumes that
-//! one engine call is atomic, that rename and policy are durable when the call
-//! returns, and that a container which a person stopped or that was never started
-//! comes back at boot as the engine documents it. A thousand updates by the dice
-//! (`seeded.rs`, where the promises are listed) run the whole program against an engine
-//! that delays, refuses, cuts, garbles, hangs and restarts, with helpers dying and people
-//! meddling. They assume that an engine carries out what it has left without an answer
-//! within ten seconds, and with a helper that dies as well within three: for so long the
-//! helper stays when it has gone back, and puts right what comes late. The engine suite cuts the wire at
-//! every call and kills helper and engine on real engines, to check the assumptions.
+//! **The model** (`swap/model.rs`, where the invariants are listed) walks all reachable
+//! states of the table, with reboots, crashes of helper and new version, refusals, bad
+//! images, a person's rollback and a person's start of old at any time, for all restart
+//! policies, for one container and for a set of two. It assumes that
+//!
+//! - one engine call is atomic, and rename and policy are durable when it returns;
+//! - at a boot the engine starts what its documentation says, by restart policies;
+//! - an engine that comes back counts restarts from zero, and a crash counts as one.
+//!
+//! **A thousand updates by the dice** (`seeded.rs`, where the promises are listed) run the
+//! whole program against an engine that delays, refuses, cuts, garbles, hangs and restarts,
+//! with clocks that jump, helpers dying and people meddling. They assume that an engine
+//! carries out what it has left without an answer within ten seconds, and with a helper that
+//! dies as well within three: for so long the helper stays when it has gone back, and puts
+//! right what comes late.
+//!
+//! **The engine suite** checks the assumptions on real engines: it cuts the wire at every
+//! call, kills helper and engine in and after every step, cuts the power, fills the disk,
+//! takes ports, names, networks and images away, and lets people interfere. Which case is
+//! for which fault:
+//!
+//! | fault | where |
+//! |---|---|
+//! | the helper: SIGKILL, SIGTERM, `docker rm -f` | `crashes/helper.rs` |
+//! | the kernel's OOM killer, a panic of ours: to the engine, both are a SIGKILL | `crashes/helper.rs` |
+//! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
+//! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
+//! | a clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
+//! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
+//! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
+//!
+//! Not proven: what an engine does that loses its own files, and disks that stay full.
 
 pub mod certificate;
 pub mod cli;

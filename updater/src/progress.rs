@@ -15,7 +15,8 @@ pub struct Progress {
     begun: Instant,
     emit: Box<dyn Fn(&Event) + Send>,
     shown: Option<(Phase, usize)>,
-    /// Why the new version was given up, if this process has seen it.
+    /// Why the new version was given up, if this helper has seen it, in this run or an
+    /// earlier one.
     condemned: Option<String>,
 }
 
@@ -23,6 +24,16 @@ impl Progress {
     /// `emit` gets every event.
     pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
         Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None, condemned: None }
+    }
+
+    /// Why an earlier run of the same helper has given the new version up.
+    pub fn remember(&mut self, condemned: Option<String>) {
+        self.condemned = condemned;
+    }
+
+    /// Why the new version was given up, where it wasn't the helper that did it.
+    pub fn explain(&mut self, reason: &str) {
+        self.condemned.get_or_insert_with(|| reason.to_owned());
     }
 
     /// Passes an event on.

@@ -101,7 +101,11 @@ pub const STEPS: &[Step] = &[
         key: "arm-old",
         order: Order::AsStarted,
         page: false,
-        done: |v| v.old_gone_or(|old| !v.runs() || !old.running || old.policy_is(&always())),
+        // Once new has been at the data, old must not come back without us.
+        done: |v| {
+            let settled = !v.runs() || v.new_started();
+            v.old_gone_or(|old| settled || !old.running || old.policy_is(&always()))
+        },
         act: |v| Call::SetPolicy { id: v.old_id(), policy: always() },
         undone: |v| v.old_gone_or(|old| old.policy_is(&v.plan.old.policy)),
         undo: |v| Call::SetPolicy { id: v.old_id(), policy: v.plan.old.policy.clone() },

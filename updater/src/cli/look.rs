@@ -7,8 +7,7 @@ use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit};
 use crate::engine::Engine;
-use crate::events::Event;
-use crate::follow::{Followed, judge};
+use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::launch::doctor::{Health, examine};
 use crate::launch::{NEEDS_A_PERSON, is_finished};
@@ -119,30 +118,16 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
         return never_begun(engine, plan).await;
     }
     let id = helper["Id"].as_str().unwrap_or_default();
-    let (mut step, mut ended, mut condemned) = (None, None, None);
-    let lines = engine.log_tail(id, 500).await.unwrap_or_default();
-    for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
-        match event {
-            Event::Begun { name, .. } => step = Some(name),
-            Event::Finished { outcome, reason, .. } => ended = Some((outcome, reason)),
-            Event::Condemned { reason, .. } => condemned = Some(reason),
-            _ => {}
-        }
-    }
+    let said = Said::by(engine, id).await;
     let running = helper["State"]["Running"] == true;
-    let state = match &ended {
+    let state = match &said.ended {
         _ if running => "updating",
-        Some((outcome, _)) if is_finished(helper) => match outcome.as_str() {
-            "updated" => "updated",
-            "rolled-back" => "rolled-back",
-            "refused" => "refused",
-            _ => "needs-a-person",
-        },
+        Some(outcome) if is_finished(helper) => word_of(outcome),
         _ => "interrupted",
     };
-    let reason = ended.and_then(|(_, reason)| reason).or(condemned);
+    let reason = said.reason.or(said.condemned);
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
-    Ok(AppStatus { step: step.filter(|_| running), reason, hint, ..base(plan, state) })
+    Ok(AppStatus { step: said.step.filter(|_| running), reason, hint, ..base(plan, state) })
 }
 
 /// A helper that was created and never started: its start was refused, or it was to
@@ -159,14 +144,22 @@ async fn never_begun(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError
 
 async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {
     let state = match judge(engine, plan).await? {
-        Followed::Ended(Outcome::Updated) => "updated",
-        Followed::Ended(Outcome::RolledBack) => "rolled-back",
-        Followed::Ended(Outcome::Refused { .. }) => "refused",
-        Followed::Ended(Outcome::NeedsAPerson { .. }) => "needs-a-person",
+        Followed::Ended(outcome) => word_of(&outcome),
         Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => "interrupted",
     };
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
-    Ok(AppStatus { hint, ..base(plan, state) })
+    let reason = (state == "rolled-back")
+        .then(|| "its helper is gone, and with it what it knew about the reason".to_owned());
+    Ok(AppStatus { reason, hint, ..base(plan, state) })
+}
+
+fn word_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Updated => "updated",
+        Outcome::RolledBack => "rolled-back",
+        Outcome::Refused { .. } => "refused",
+        Outcome::NeedsAPerson { .. } => "needs-a-person",
+    }
 }
 
 fn base(plan: &Plan, state: &'static str) -> AppStatus {

@@ -124,6 +124,17 @@ impl Engine {
         self.call(request).await.map(drop)
     }
 
+    /// Takes a container off a network, also off one that is gone.
+    pub async fn disconnect_network(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> Result<(), EngineError> {
+        let body = json!({ "Container": container, "Force": true });
+        let path = format!("/networks/{}/disconnect", segment(network));
+        self.call(Request::post(path).body(&body)).await.map(drop)
+    }
+
     /// What the container changed in its own file system, by path.
     pub async fn changes(&self, id: &str) -> Result<Vec<Value>, EngineError> {
         let changes = self.json(Request::get(format!("/containers/{id}/changes"))).await?;

@@ -5,6 +5,8 @@
 //! hits exactly one call.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{ApiVersion, Endpoint, EngineError};
@@ -172,6 +174,23 @@ impl Wire {
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
     }
 
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let connecting = tokio::time::timeout(CONNECT_LIMIT, async {
+            Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
+                Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
+                Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+                #[cfg(test)]
+                Endpoint::InProcess(dial) => Box::new(dial.dial()?),
+            })
+        });
+        connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A connection on which nothing is said.
+    pub(super) async fn tether(&self) -> Option<Tether> {
+        self.connect().await.ok().map(Tether)
+    }
+
     /// Sends a request on a connection of its own, which ends with the answer's body.
     async fn open<B>(
         &self,
@@ -185,18 +204,7 @@ impl Wire {
             + 'static,
     {
         let broken = |source| EngineError::from_io(self.endpoint.to_string(), doing, source);
-        let connecting = tokio::time::timeout(CONNECT_LIMIT, async {
-            Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
-                Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
-                Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-                #[cfg(test)]
-                Endpoint::InProcess(dial) => Box::new(dial.dial()?),
-            })
-        });
-        let stream = match connecting.await {
-            Ok(connected) => connected.map_err(broken)?,
-            Err(_) => return Err(broken(io::ErrorKind::TimedOut.into())),
-        };
+        let stream = self.connect().await.map_err(broken)?;
         let broken_http = |e: hyper::Error| broken(io::Error::other(e));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -211,6 +219,20 @@ impl Wire {
             .body(body)
             .map_err(|e| broken(io::Error::other(e)))?;
         sender.send_request(http).await.map_err(broken_http)
+    }
+}
+
+/// A connection to the engine that ends when the engine does: whether it was the same
+/// engine all the time can't be seen otherwise, if it is back fast enough.
+pub struct Tether(Box<dyn Stream>);
+
+impl Tether {
+    /// Whether it still holds.
+    pub fn holds(&mut self) -> bool {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.0).poll_read(&mut context, &mut byte).is_pending()
     }
 }
 

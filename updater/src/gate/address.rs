@@ -30,7 +30,8 @@ pub fn on_host_network(inspect: &Value) -> bool {
     inspect["HostConfig"]["NetworkMode"] == "host"
 }
 
-fn own_addresses(inspect: &Value) -> Vec<IpAddr> {
+/// The addresses that the container itself has.
+pub(crate) fn own_addresses(inspect: &Value) -> Vec<IpAddr> {
     if on_host_network(inspect) {
         return vec![Ipv4Addr::LOCALHOST.into()];
     }

@@ -48,6 +48,9 @@ pub(super) struct Container {
     /// Stopped by somebody through the engine, as opposed to having ended.
     pub(super) by_hand: bool,
     restarts: u32,
+    /// How often the engine has started it again since it was started by somebody, or
+    /// since the engine itself was.
+    restart_count: u32,
     pub(super) log: Vec<String>,
     /// Starts fail until then: what a killed engine has left behind is in the way.
     pub(super) stuck_until: Option<tokio::time::Instant>,
@@ -61,11 +64,22 @@ pub(super) struct Containers {
     made: u64,
 }
 
+const STUCK: &str = "mkdir /run/containerd/…: file exists";
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl Container {
     pub(super) fn is_helper(&self) -> bool {
         self.config["Labels"][labels::ROLE] == "helper"
+    }
+
+    /// Whether its last start failed on what a killed engine had left behind.
+    pub(super) fn was_stuck(&self) -> bool {
+        self.error == STUCK
+    }
+
+    /// The engine itself was restarted.
+    pub(super) fn counts_anew(&mut self) {
+        self.restart_count = 0;
     }
 
     /// Whether it would be started at a boot. `killed`: the engine died by SIGKILL
@@ -107,7 +121,7 @@ impl Container {
             "Id": self.id,
             "Name": format!("/{}", self.name),
             "Image": image_id(self.image),
-            "RestartCount": 0,
+            "RestartCount": self.restart_count,
             "Config": config,
             "HostConfig": host,
             "Mounts": mounts,
@@ -208,6 +222,7 @@ impl Containers {
             error: String::new(),
             by_hand: false,
             restarts: 0,
+            restart_count: 0,
             log: Vec::new(),
             stuck_until: None,
         });
@@ -225,7 +240,7 @@ impl Containers {
         let refused = if !found.is_helper() && port_taken {
             Some((500, "Bind for 0.0.0.0:8080 failed: port is already allocated"))
         } else if found.stuck_until.is_some_and(|until| until > tokio::time::Instant::now()) {
-            Some((500, "mkdir /run/containerd/…: file exists"))
+            Some((500, STUCK))
         } else if !found.is_helper() && fate(found.image) == Fate::StartRefused {
             Some((400, "exec: \"/app\": no such file or directory"))
         } else {
@@ -258,6 +273,7 @@ impl Containers {
             };
         let up = found.started.map_or(Duration::ZERO, |started| started.elapsed());
         found.restarts = if up > Duration::from_secs(10) { 0 } else { found.restarts + 1 };
+        found.restart_count += u32::from(again);
         again.then(|| Duration::from_millis(100 << found.restarts.min(9)))
     }
 

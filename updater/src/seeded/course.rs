@@ -242,16 +242,13 @@ async fn state_of(engine: &Arc<Engine>) -> Result<String, String> {
 /// Exactly one version has the app's name, with its data, its own policy, and running
 /// if the app ran. Says which.
 fn one_version(engine: &Arc<Engine>, before: &Before) -> Result<u32, String> {
-    // An engine that was killed leaves down what ran under `unless-stopped`, and a
-    // version that nobody is to restart may be down after any restart: Docker's own
-    // doing, and nobody's to mend once the helper has gone.
+    // An engine that was killed leaves down what ran under `unless-stopped`, a version
+    // that nobody is to restart may be down after any restart, and the engine may stand in
+    // its own way: Docker's own doing, and nobody's to mend once the helper has gone.
     let left_down = {
         let state = engine.state();
         let web = state.containers.find("web").filter(|web| !web.running && before.ran);
-        let died = state.excuses.iter().any(|why| {
-            ["EngineKilled", "EngineTerminated", "PowerCut"].iter().any(|end| why.starts_with(end))
-        });
-        web.is_some_and(|web| died && !web.comes_back(true))
+        web.is_some_and(|web| state.boots > 0 && (!web.comes_back(true) || web.was_stuck()))
     };
     if left_down {
         engine.state().tell("left down by the engine".into());

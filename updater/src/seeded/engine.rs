@@ -66,7 +66,7 @@ pub(super) struct State {
     writes: usize,
     up: bool,
     /// Counts restarts of the engine: what was under way ends with each.
-    boots: u64,
+    pub(super) boots: u64,
     began: Instant,
     helper: Option<AbortHandle>,
     /// Commands of people that are still under way.
@@ -412,6 +412,10 @@ impl Engine {
         let old = named(&state, "web.old").or_else(|| named(&state, "web"));
         match mischief {
             Mischief::HelperCrashes => {
+                // One that dies again can't tell any more what the engine took with it.
+                if state.boots > 0 {
+                    state.excuse(mischief);
+                }
                 drop(state);
                 if let Some(helper) = helper {
                     self.ended(&helper.id, helper.run, 137);
@@ -486,7 +490,10 @@ impl Engine {
         }
         state.up = false;
         self.epoch.send_modify(|epoch| *epoch += 1);
-        if !matches!(how, Mischief::EngineAway(_)) {
+        // Before there is a new container nothing tells an old one that was restarted from
+        // one that was restored.
+        let begun = state.containers.list.iter().any(|c| c.has_label("io.changeover.update"));
+        if !matches!(how, Mischief::EngineAway(_)) && !begun {
             state.excuse(how);
         }
         let killed = matches!(how, Mischief::EngineKilled(_));
@@ -495,6 +502,7 @@ impl Engine {
         if !matches!(how, Mischief::EngineAway(_)) {
             state.boots += 1;
             for found in &mut state.containers.list {
+                found.counts_anew();
                 if found.comes_back(killed) {
                     back.push((found.id.clone(), found.is_helper()));
                 } else if killed && found.running {

@@ -150,6 +150,7 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         gate: &facts.gate,
         old_answers: facts.old_answers,
         committed,
+        fell_with_engine: facts.fell_with_engine,
     };
     plan.members.iter().zip(&facts.members).map(view).collect()
 }

@@ -31,6 +31,11 @@ pub struct MemberFacts {
     pub tagged: bool,
     /// Whether the restored old container answers, or has had its time to.
     pub old_answers: bool,
+    /// Whether the new container is down because the engine went down: that says
+    /// nothing about the version.
+    pub fell_with_engine: bool,
+    /// Whether somebody has started the old container since we have stopped it.
+    pub taken_back: bool,
 }
 
 /// What the comparison of the new container with the old one says.
@@ -142,13 +147,20 @@ impl Facts {
                 ));
             }
             let Some(new) = &facts.new else { continue };
+            if facts.taken_back && self.members.first().is_some_and(|lead| lead.old.is_some()) {
+                return Some(format!(
+                    "somebody has started the old container of `{}` again, so it stays\nhint: run the update again to go on with the new version",
+                    member.name
+                ));
+            }
             if new.image != member.image.id {
                 return Some(format!(
                     "the new container runs image {} instead of {}",
                     new.image, member.image.id
                 ));
             }
-            if member.old.running && new.was_started() && !new.running {
+            let fell = new.was_started() && !new.running && !facts.fell_with_engine;
+            if member.old.running && fell {
                 return Some(match new.error.as_str() {
                     "" => format!("the new container exited with code {}", new.exit_code),
                     error => format!("the new container could not be started: {error}"),

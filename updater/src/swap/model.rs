@@ -22,7 +22,10 @@
 //!    middle and the new one is no good.
 //! 8. An old container is never stopped for a new one that isn't the same, and such
 //!    a new one is never started.
-//! 9. The page is shown whenever no version runs, and never while an untouched
+//! 9. A good version is not given up because the engine, or the whole machine, went down
+//!    while it was on its way in, however often.
+//! 10. Nobody stops an old container that was seen to be started by a person.
+//! 11. The page is shown whenever no version runs, and never while an untouched
 //!    old version or an accepted new one serves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -98,6 +101,11 @@ struct World {
     tagged: Vec<bool>,
     proof: Vec<Proof>,
     answers: Vec<bool>,
+    /// The engine has gone down with the new container; the helper forgets that when it
+    /// dies by itself.
+    fell: Vec<bool>,
+    /// The helper has seen that somebody started an old container.
+    taken_back: bool,
 }
 
 impl World {
@@ -121,6 +129,8 @@ impl World {
             tagged: vec![false; size],
             proof: vec![Proof::None; size],
             answers: vec![false; size],
+            fell: vec![false; size],
+            taken_back: false,
         }
     }
 
@@ -206,6 +216,8 @@ impl World {
                     _ => Verdict::Pending,
                 },
                 old_answers: self.answers[n],
+                fell_with_engine: self.fell[n],
+                taken_back: self.taken_back,
             };
         Facts {
             members: self.members.iter().enumerate().map(member).collect(),
@@ -252,6 +264,10 @@ impl World {
                     world.find(id).policy = known(policy["Name"].as_str().expect("a name"));
                 }
                 Call::Stop { id } => {
+                    assert!(
+                        !self.taken_back || id.starts_with("new"),
+                        "stopped what a person has started: {self:?}"
+                    );
                     let found = world.find(id);
                     assert!(found.running, "stopped what does not run");
                     assert!(
@@ -273,6 +289,7 @@ impl World {
                         found.started = LATER;
                         found.stopped_by_hand = false;
                         found.running = fate != Fate::ExitsAtOnce;
+                        world.fell[*member] = false;
                     }
                 },
                 Call::Start { id } => {
@@ -321,6 +338,22 @@ impl World {
                 worlds.push(crashed);
             }
         }
+        // A person starts the old container: the helper sees it, or dies before it does.
+        if let (Some(old), Some(new)) = &self.members[0]
+            && self.ran
+            && !old.running
+            && !new.running
+            // The policy under which most can come back, and no other mishap beside it.
+            && self.policy == "unless-stopped"
+            && !self.bereaved
+        {
+            let mut started = self.clone();
+            let old = started.find("old0");
+            (old.running, old.started, old.stopped_by_hand) = (true, LATER, false);
+            worlds.push(started.clone());
+            started.taken_back = true;
+            worlds.push(started);
+        }
         // A person asks for a rollback, at any time before the commit.
         if let (Some(_), Some(new)) = &self.members[0]
             && !new.name.ends_with(".failed")
@@ -343,6 +376,7 @@ impl World {
                 without_new.compared[n] = false;
                 without_new.carried[n] = false;
                 without_new.proof[n] = Proof::None;
+                without_new.fell[n] = false;
                 worlds.push(without_new);
             }
             let mut without_old = self.clone();
@@ -361,6 +395,8 @@ impl World {
         world.carried.fill(false);
         world.proof.fill(Proof::None);
         world.answers.fill(false);
+        world.fell.fill(false);
+        world.taken_back = false;
         world
     }
 
@@ -374,6 +410,9 @@ impl World {
                 found.started = LATER;
             }
             found.running = comes_back;
+        }
+        for (n, (_, new)) in world.members.iter().enumerate() {
+            world.fell[n] = new.as_ref().is_some_and(|new| new.started != NEVER && !new.running);
         }
         world
     }
@@ -528,6 +567,30 @@ fn every_state_ends_well_whatever_crashes_in_between() {
     }
     println!("{} states, {by_outcome:#?}", seen.len());
     assert!(seen.len() > 1000, "only {} states were reached", seen.len());
+}
+
+#[test]
+fn a_good_version_comes_in_however_often_the_engine_goes_down() {
+    let mut seen: HashSet<World> = HashSet::new();
+    let mut queue: VecDeque<World> = VecDeque::new();
+    for policy in ["no", "on-failure", "unless-stopped", "always"] {
+        for size in [1, 2] {
+            queue.push_back(World::fresh(Fate::Good, policy, true, size));
+        }
+    }
+    while let Some(world) = queue.pop_front() {
+        if !seen.insert(world.clone()) {
+            continue;
+        }
+        let (end, outcome) = world.settle();
+        assert_eq!(outcome, Outcome::Updated, "{end:?} from {world:?}");
+        queue.extend(world.perform(&next(&world.plan(), &world.facts())));
+        // Before there is a new container nothing tells an old one that the engine has
+        // restarted from one that we have brought back.
+        if world.members[0].1.is_some() {
+            queue.extend([world.rebooted(false), world.rebooted(true)]);
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::facts::{Container, Sameness, Verdict};
 use super::observe::{Observed, observe, update_label};
 use super::{Call, Direction, Next, Outcome, REMOVE, STEPS, next, shows_page};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Tether};
 use crate::events::Event;
 use crate::gate::{self, Gate};
 use crate::handover::{Switch, port_is_free};
@@ -22,8 +22,14 @@ use crate::successor::{Moved, Pair, unexplained};
 
 /// A server error may pass; it is believed after so many answers.
 const SERVER_ERRORS: u32 = 3;
-/// Tries of a step on the way back, or behind the commit, before a person is called.
-const PATIENCE: u32 = 40;
+/// The same where the engine has just come back, and what it had left behind when it died
+/// may be in its own way: some ten seconds.
+const SERVER_ERRORS_AFTER_AN_OUTAGE: u32 = 15;
+/// Tries of a step on the way back, or behind the commit, before a person is called: some
+/// two minutes.
+const PATIENCE: u32 = 150;
+/// The longest pause between two tries. The app may be waiting for this one.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// How long a container may take to answer those who came before the page did,
 /// ahead of its stop signal. The app is away for that long in the worst case.
 const SETTLE_LIMIT: Duration = Duration::from_millis(100);
@@ -54,6 +60,9 @@ pub struct Runner<'a> {
     switch: Switch,
     progress: Progress,
     gates: Vec<Gate>,
+    /// Whether it was the engine that has started this helper, for the first time or when
+    /// it came back, and not the helper's own end.
+    started_by_engine: bool,
     seen: Seen,
 }
 
@@ -76,6 +85,18 @@ struct Seen {
     /// Until when a call without an answer may still take effect. Whoever left before
     /// that would leave the app stopped, renamed or armed by a call of their own.
     unsettled: Option<Instant>,
+    /// The verdict was there before this helper was.
+    came_late: bool,
+    /// The engine was away in the middle of it and has just come back.
+    returned_with_engine: bool,
+    /// The runs of the new containers that an outage of the engine has ended, by the
+    /// times of their starts.
+    fell: Vec<Option<String>>,
+    /// The old containers that we have stopped and not started since; each with a
+    /// connection that ends if the engine is restarted, which might start them, too.
+    stopped: Vec<Option<Tether>>,
+    /// The old containers that somebody has started all the same.
+    taken_back: Vec<bool>,
 }
 
 /// One step for one member in one direction.
@@ -118,8 +139,15 @@ impl Doing {
 pub struct EngineLost(Duration, #[source] EngineError);
 
 impl<'a> Runner<'a> {
-    /// A runner for `plan`, which shows the page through `switch`.
-    pub fn new(engine: &'a Engine, plan: &'a Plan, switch: Switch, progress: Progress) -> Self {
+    /// A runner for `plan`, which shows the page through `switch`. `helper` is the document
+    /// of the container that it runs in.
+    pub fn new(
+        engine: &'a Engine,
+        plan: &'a Plan,
+        helper: &Value,
+        switch: Switch,
+        progress: Progress,
+    ) -> Self {
         let gate = |(n, member): (usize, &crate::plan::Member)| {
             let published = plan.handover.published.iter().filter(|port| port.member == n);
             Gate::new(plan.gate.clone(), member.clone(), published.copied().collect())
@@ -131,11 +159,16 @@ impl<'a> Runner<'a> {
             switch,
             progress,
             gates: plan.members.iter().enumerate().map(gate).collect(),
+            // Every engine starts to count anew when it comes back.
+            started_by_engine: helper["RestartCount"] == 0,
             seen: Seen {
                 sameness: vec![Sameness::Unknown; members],
                 carried: vec![false; members],
                 verdicts: vec![Verdict::Pending; members],
                 old_answers: vec![false; members],
+                fell: vec![None; members],
+                stopped: (0..members).map(|_| None).collect(),
+                taken_back: vec![false; members],
                 ..Seen::default()
             },
         }
@@ -163,8 +196,9 @@ impl<'a> Runner<'a> {
                 }
             };
             away_since = None;
-            let observed = self.with_own_observations(observed);
             self.note_what_came_before(&observed);
+            self.note_who_started_old(&observed);
+            let observed = self.with_own_observations(observed);
             let decided = next(self.plan, &observed.facts);
             self.show(&decided, &observed).await;
             match decided {
@@ -174,6 +208,9 @@ impl<'a> Runner<'a> {
                     tokio::time::sleep(LATE_PAUSE).await;
                 }
                 Next::Finish(outcome) => {
+                    if outcome == Outcome::RolledBack {
+                        self.progress.explain(self.who_gave_up(&observed));
+                    }
                     self.progress.finish(&outcome);
                     return Ok(outcome);
                 }
@@ -205,7 +242,19 @@ impl<'a> Runner<'a> {
         if self.seen.unsettled.is_some() {
             return;
         }
+        let lead = self.plan.members.first().zip(observed.facts.members.first());
+        self.seen.came_late = lead.is_some_and(|(plan, facts)| {
+            facts.new.as_ref().is_some_and(|new| new.name == plan.failed_name())
+        });
         let begun = observed.new.iter().any(Option::is_some);
+        self.seen.returned_with_engine = self.started_by_engine && begun;
+        if self.seen.returned_with_engine {
+            let fell = |new: &&Container| new.was_started() && !new.running;
+            for (n, facts) in observed.facts.members.iter().enumerate() {
+                let new = facts.new.as_ref().filter(fell);
+                self.seen.fell[n] = new.map(|new| new.started_at.clone());
+            }
+        }
         let mut late = if begun { LATE_AFTER_A_CRASH } else { Duration::ZERO };
         for (plan, facts) in self.plan.members.iter().zip(&observed.facts.members) {
             // It runs as it ever did: its stop may be under way.
@@ -215,6 +264,27 @@ impl<'a> Runner<'a> {
             }
         }
         self.seen.unsettled = Some(Instant::now() + late);
+    }
+
+    /// An old container that runs again after we have stopped it was started by somebody,
+    /// unless it was us, or an engine that has come back.
+    fn note_who_started_old(&mut self, observed: &Observed) {
+        for (n, facts) in observed.facts.members.iter().enumerate() {
+            let runs = facts.old.as_ref().is_some_and(|old| old.running);
+            let stopped = self.seen.stopped[n].as_mut();
+            self.seen.taken_back[n] |= runs && stopped.is_some_and(Tether::holds);
+        }
+    }
+
+    /// Why it has gone back, where nobody here knows better.
+    fn who_gave_up(&self, observed: &Observed) -> &'static str {
+        match observed.facts.members.first().and_then(|lead| lead.new.as_ref()) {
+            None => "the new container is gone; somebody has removed it",
+            Some(_) if self.seen.came_late => {
+                "the new version had been given up before this helper came"
+            }
+            Some(_) => "somebody has given the new version up, as `changeover rollback` does",
+        }
     }
 
     /// A call was left without an answer.
@@ -231,6 +301,10 @@ impl<'a> Runner<'a> {
             member.carried = self.seen.carried[n];
             member.gate = self.seen.verdicts[n].clone();
             member.old_answers = self.seen.old_answers[n];
+            member.fell_with_engine = member.new.as_ref().is_some_and(|new| {
+                !new.running && self.seen.fell[n].as_ref() == Some(&new.started_at)
+            });
+            member.taken_back = self.seen.taken_back[n];
         }
         observed.facts.refusal = self.seen.refusal.clone();
         observed
@@ -293,7 +367,7 @@ impl<'a> Runner<'a> {
             Call::Compare => self.compare(member, observed).await,
             Call::WatchNew => Ok(self.watch_new(member, observed).await),
             Call::WatchOld => Ok(self.watch_old(member, observed).await),
-            call => self.act(member, call).await.map(|()| true),
+            call => self.act(member, call, observed).await.map(|()| true),
         };
         match done {
             Ok(false) => None,
@@ -329,7 +403,12 @@ impl<'a> Runner<'a> {
         times > REPETITIONS
     }
 
-    async fn act(&mut self, member: usize, call: &Call) -> Result<(), EngineError> {
+    async fn act(
+        &mut self,
+        member: usize,
+        call: &Call,
+        observed: &Observed,
+    ) -> Result<(), EngineError> {
         let plan = &self.plan.members[member];
         match call {
             Call::Create => {
@@ -356,17 +435,51 @@ impl<'a> Runner<'a> {
                 self.switch.settle(SETTLE_LIMIT).await;
                 // It may have written since, if somebody has started it again.
                 self.seen.carried[member] = false;
-                self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await
+                let tether = self.engine.tether().await.filter(|_| *id == plan.old.id);
+                self.engine.stop(id, Duration::from_secs(plan.old.stop_seconds)).await?;
+                self.seen.stopped[member] = tether;
+                Ok(())
             }
             Call::Start { id } => {
                 self.switch.make_way().await;
                 self.check_ports(member)?;
-                self.engine.start(id).await
+                if *id == plan.old.id {
+                    self.seen.stopped[member] = None;
+                }
+                let done = self.engine.start(id).await;
+                if let Err(EngineError::Reply { message, .. }) = &done {
+                    let both = [&observed.old[member], &observed.new[member]];
+                    for inspect in both.into_iter().flatten().filter(|one| one["Id"] == **id) {
+                        self.tie_anew(inspect, message).await;
+                    }
+                }
+                done
             }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
             Call::Remove { id } => self.engine.remove(id).await,
             Call::Tag { image, reference } => self.engine.tag(image, reference).await,
             Call::Compare | Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
+        }
+    }
+
+    /// A container is tied to its networks by their ids, and one that was removed and made
+    /// again has another: then no start would ever succeed. `why` is what the engine says.
+    async fn tie_anew(&mut self, container: &Value, why: &str) {
+        let id = container["Id"].as_str().unwrap_or_default();
+        let networks = container["NetworkSettings"]["Networks"].as_object();
+        for (name, endpoint) in networks.into_iter().flatten() {
+            let network = endpoint["NetworkID"].as_str().filter(|network| !network.is_empty());
+            if !network.is_some_and(|network| why.contains(network) && why.contains("not found")) {
+                continue;
+            }
+            let asked: serde_json::Map<String, Value> =
+                ["IPAMConfig", "Aliases", "Links", "DriverOpts"]
+                    .into_iter()
+                    .map(|key| (key.to_owned(), endpoint[key].clone()))
+                    .collect();
+            let off = self.engine.disconnect_network(name, id).await;
+            let on = self.engine.connect_network(name, id, &asked.into()).await;
+            debug!(name, ?off, ?on, "tied to a network that was made again");
         }
     }
 
@@ -453,7 +566,11 @@ impl<'a> Runner<'a> {
             // While a call may still be under way that we have heard nothing of, a no can
             // mean that the step has been done: looking again tells.
             let sure = self.seen.unsettled.is_none_or(|until| until <= Instant::now());
-            if settled && sure || tries >= SERVER_ERRORS {
+            let enough = match self.seen.returned_with_engine {
+                true => SERVER_ERRORS_AFTER_AN_OUTAGE,
+                false => SERVER_ERRORS,
+            };
+            if settled && sure || tries >= enough {
                 self.seen.refusal = Some(format!("cannot {name}: {error}"));
             }
             return None;
@@ -504,7 +621,7 @@ impl<'a> Runner<'a> {
         if tries > 1 && tries.is_power_of_two() {
             self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
         }
-        tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;
+        tokio::time::sleep(LONGEST_PAUSE.min(Duration::from_millis(50 << tries.min(6)))).await;
     }
 }
 

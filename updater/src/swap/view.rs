@@ -17,6 +17,7 @@ pub struct View<'a> {
     pub(super) gate: &'a Verdict,
     pub(super) old_answers: bool,
     pub(super) committed: bool,
+    pub(super) fell_with_engine: bool,
 }
 
 impl View<'_> {
@@ -54,12 +55,16 @@ impl View<'_> {
         self.committed && self.new_is_armed() || self.old.is_none() && self.new.is_none()
     }
 
-    /// An engine that is killed leaves what ran under `unless-stopped` down when it
-    /// comes back. Past the commit nothing but the start is missing then; before it,
-    /// the old version is the safer way.
+    /// An engine that dies takes the new version down with it, and whether that comes
+    /// back is up to its policy: before the commit it doesn't, and after it an engine
+    /// that was killed leaves down what ran under `unless-stopped`. Nothing but the start
+    /// is missing then. It has been at the data, so it is the one to go on with them.
     pub(super) fn is_left_down(&self) -> bool {
-        let down = |new: &Container| !new.running && new.policy["Name"] == "unless-stopped";
-        self.committed && self.new.is_some_and(down)
+        let left = |new: &Container| {
+            let forgotten = self.committed && new.policy["Name"] == "unless-stopped";
+            !new.running && (self.fell_with_engine || forgotten)
+        };
+        self.new.is_some_and(left)
     }
 
     /// Whether the comparison is done, or comes too late to mean anything: from the

@@ -187,6 +187,8 @@ fn a_rollback_in_the_middle(kind: EngineKind) {
     world.assert_settled("1", true);
     let now = status(&world, "web");
     assert_eq!(now["state"], "rolled-back");
+    let reason = now["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("changeover rollback"), "why it was given up: {now}");
     // It stands in nobody's way.
     update(&world, "app:2").expect(0);
     world.assert_settled("2", false);

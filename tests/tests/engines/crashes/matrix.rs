@@ -86,8 +86,12 @@ impl Matrix {
                 // There may be no machine left to ask.
                 let remains = catch_unwind(AssertUnwindSafe(|| bench.remains()));
                 let remains = remains.unwrap_or_default();
+                let first = words.lines().next().unwrap_or_default().to_owned();
                 self.failures.push(format!("{place}, {fault}: {words}\n{remains}"));
                 bench.anew();
+                if torture() {
+                    println!("{}: {place}, {fault}: {first}", self.kind);
+                }
                 "FAILED".to_owned()
             }
         };
