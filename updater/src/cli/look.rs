@@ -122,10 +122,14 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let running = helper["State"]["Running"] == true;
     let state = match &said.ended {
         _ if running => "updating",
-        Some(outcome) if is_finished(helper) => word_of(outcome),
-        _ => "interrupted",
+        _ if !is_finished(helper) => "interrupted",
+        Some(outcome) => word_of(outcome),
+        // A full disk takes the end of a log with it, but not the exit code.
+        None => word_of_code(&helper["State"]["ExitCode"]),
     };
-    let reason = said.reason.or(said.condemned);
+    let lost = said.ended.is_none() && is_finished(helper) && !running;
+    let lost = lost.then(|| "the helper's log is lost, and with it the reason".to_owned());
+    let reason = said.reason.or(said.condemned).or(lost);
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
     Ok(AppStatus { step: said.step.filter(|_| running), reason, hint, ..base(plan, state) })
 }
@@ -151,6 +155,16 @@ async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> 
     let reason = (state == "rolled-back")
         .then(|| "its helper is gone, and with it what it knew about the reason".to_owned());
     Ok(AppStatus { reason, hint, ..base(plan, state) })
+}
+
+fn word_of_code(code: &Value) -> &'static str {
+    match code.as_i64() {
+        Some(0) => "updated",
+        Some(20) => "rolled-back",
+        Some(21) => "refused",
+        Some(NEEDS_A_PERSON) => "needs-a-person",
+        _ => "interrupted",
+    }
 }
 
 fn word_of(outcome: &Outcome) -> &'static str {

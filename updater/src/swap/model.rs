@@ -26,7 +26,7 @@
 //!    while it was on its way in, however often.
 //! 10. Nobody stops an old container that was seen to be started by a person.
 //! 11. The page is shown whenever no version runs, and never while an untouched
-//!    old version or an accepted new one serves.
+//!     old version or an accepted new one serves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
