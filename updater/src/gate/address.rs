@@ -42,3 +42,22 @@ pub(crate) fn own_addresses(inspect: &Value) -> Vec<IpAddr> {
     ips.sort_by_key(IpAddr::is_ipv6);
     ips
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_network_has_an_address_of_its_own_and_ipv6_comes_last() {
+        let container = json!({ "NetworkSettings": { "Networks": {
+            "back": { "IPAddress": "172.19.0.3", "GlobalIPv6Address": "fd00::3" },
+            "front": { "IPAddress": "172.18.0.2", "GlobalIPv6Address": "" },
+            "left": { "IPAddress": "", "GlobalIPv6Address": "" },
+        } } });
+        let found: Vec<String> = own_addresses(&container).iter().map(IpAddr::to_string).collect();
+        assert_eq!(found, ["172.19.0.3", "172.18.0.2", "fd00::3"]);
+        let on_host = json!({ "HostConfig": { "NetworkMode": "host" } });
+        assert_eq!(own_addresses(&on_host), [Ipv4Addr::LOCALHOST]);
+    }
+}
