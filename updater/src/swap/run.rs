@@ -384,8 +384,10 @@ impl<'a> Runner<'a> {
                 None
             }
             Err(error) => {
-                let stops = matches!(call, Call::Stop { .. });
-                let seconds = self.plan.members[member].old.stop_seconds;
+                // That new is stopped late harms nobody.
+                let old = &self.plan.members[member].old;
+                let stops = matches!(&call, Call::Stop { id } if *id == old.id);
+                let seconds = old.stop_seconds;
                 self.lost(&error, Duration::from_secs(if stops { seconds } else { 0 }));
                 self.take_no(doing, &error).await
             }
