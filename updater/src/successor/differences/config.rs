@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::words::{HIDDEN, in_words};
 use super::{Because, Difference, Pair};
@@ -61,7 +61,8 @@ pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
 
 fn whole(pair: &Pair<'_>, field: &str) -> Option<Difference> {
     fn of<'a>(map: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
-        map.get(field).filter(|value| !is_empty(value))
+        // Podman stores how a request says that there is no entrypoint.
+        map.get(field).filter(|value| !is_empty(value) && **value != json!([""]))
     }
     compare(
         field.to_owned(),
@@ -86,6 +87,11 @@ fn pairs(pair: &Pair<'_>, field: &str, title: &str) -> Vec<Difference> {
         object(map, field).get(key).filter(|value| field != "Healthcheck" || !is_empty(value))
     }
     let (old, new) = (object(pair.old_config(), field), object(pair.new_config(), field));
+    // Where there is no check, Podman still shows how often.
+    let is_off = |map: &Map<String, Value>| map.get("Test") == Some(&json!(["NONE"]));
+    if field == "Healthcheck" && is_off(old) && is_off(new) {
+        return Vec::new();
+    }
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     keys.into_iter()
         .filter(|key| !(field == "Labels" && labels::is_ours(key)))

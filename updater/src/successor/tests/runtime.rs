@@ -131,6 +131,35 @@ fn a_stop_signal_is_the_same_by_its_name_and_by_its_number() {
 }
 
 #[test]
+fn what_podman_adds_to_a_check_or_an_entrypoint_that_is_off_is_no_difference() {
+    for case in recorded("usersame") {
+        let image = case.old_image.clone().expect("recorded");
+        let what = |field: &str, before: &Value, after: &Value| {
+            let (mut old, mut new) = (case.old.clone(), case.old.clone());
+            old["Config"][field] = before.clone();
+            new["Config"][field] = after.clone();
+            let pair = Pair {
+                old: &old,
+                old_image: Some(&image),
+                new: &new,
+                new_image: &image,
+                moved: &[],
+            };
+            unexplained(&pair)
+        };
+        let (off, off_too) = (
+            json!({ "Test": ["NONE"] }),
+            json!({ "Test": ["NONE"], "Interval": 30, "Retries": 3 }),
+        );
+        assert_eq!(what("Healthcheck", &off, &off_too), None, "{}", case.engine);
+        let on = json!({ "Test": ["CMD", "x"], "Interval": 30 });
+        assert!(what("Healthcheck", &off, &on).is_some(), "{}", case.engine);
+        assert_eq!(what("Entrypoint", &json!([""]), &Value::Null), None, "{}", case.engine);
+        assert!(what("Entrypoint", &json!(["/x"]), &json!([""])).is_some(), "{}", case.engine);
+    }
+}
+
+#[test]
 fn a_container_for_another_machine_stays_one() {
     for mut case in recorded("user") {
         assert_eq!(case.successor().platform, None, "{}", case.engine);
