@@ -16,7 +16,7 @@ TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE)
 export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test seeds engines torture soak fuzz bench image lint clean tools
+.PHONY: help build demo test seeds engines corpus torture soak fuzz bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
@@ -48,6 +48,10 @@ engines: tools ## Run the engine suite alone, or some of it: make engines CASES=
 torture: tools ## Try every crash at every place, and print the matrix (2 hours): make torture CASES=28.5
 	$(BUILD)
 	CHANGEOVER_TORTURE=1 $(TEST) --test engines -- $(CASES)
+
+corpus: tools ## Really update every container of the corpus, or some: make corpus CASES=28.5::port
+	$(BUILD)
+	CHANGEOVER_TORTURE=1 $(TEST) --test corpus -- $(CASES)
 
 soak: tools ## Update and roll back 200 times in a row under load: make soak CASES=28.5
 	$(BUILD)
