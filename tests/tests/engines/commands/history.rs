@@ -98,25 +98,71 @@ fn gc_clears_what_is_ours(kind: EngineKind) {
 fn ten_updates_leave_it_as_it_was(kind: EngineKind) {
     let world = world_with_web(kind);
     docker(&world, "DELETE", "/containers/web?force=1");
-    let (status, answer) =
-        world.lab.api("POST", "/networks/create", Some(&json!({ "Name": "inner" })));
+    let network = json!({ "Name": "inner", "IPAM": { "Config": [{ "Subnet": "10.217.9.0/24" }] } });
+    let (status, answer) = world.lab.api("POST", "/networks/create", Some(&network));
     assert_eq!(status, 201, "{answer}");
     let mut body = web("app:1");
     body["Labels"] = json!({ "mine": "yes" });
     body["Env"] = json!(["MINE=yes"]);
+    body["Volumes"] = json!({ "/anonymous": {} });
+    body["MacAddress"] = MAC.into();
     body["HostConfig"]["NetworkMode"] = "inner".into();
-    body["NetworkingConfig"] = json!({ "EndpointsConfig": { "inner": { "Aliases": ["site"] } } });
+    body["HostConfig"]["PortBindings"]["80/tcp"] =
+        json!([{ "HostPort": "8080" }, { "HostPort": "" }]);
+    body["NetworkingConfig"] = json!({ "EndpointsConfig": { "inner": {
+        "Aliases": ["site"], "IPAMConfig": { "IPv4Address": ADDRESS },
+    } } });
     world.run("web", &body);
     world.wait_for_http(8080);
-    update(&world, "app:2").expect(0);
-    let first = shape(&world);
-    for round in 0..9 {
+    let volume = volume_of(&world.inspect("web").expect("web is there"));
+    let write = format!("echo written > /var/lib/docker/volumes/{volume}/_data/file");
+    assert!(world.machine(&["sh", "-c", &write]));
+    let asked_for = what_stays(&world);
+    let mut first = Value::Null;
+    for round in 1..=10 {
         update(&world, if round % 2 == 0 { "app:1" } else { "app:2" }).expect(0);
+        assert_eq!(what_stays(&world), asked_for, "after {round} updates");
+        // The first one pins what was free, the second is the first with a version before.
+        if round == 3 {
+            first = shape(&world);
+        }
     }
     update(&world, "app:1").expect(10);
     update(&world, "app:2").expect(0);
     assert_eq!(shape(&world), first, "something grows from update to update");
     world.assert_settled("2", false);
+    for version in ["1", "2", "1"] {
+        world.changeover(&["rollback", "web", "--stable", "0s"]).expect(0);
+        assert_eq!(what_stays(&world), asked_for, "back on {version}");
+        world.assert_settled(version, false);
+    }
+}
+
+const ADDRESS: &str = "10.217.9.77";
+const MAC: &str = "92:d0:c6:0a:29:77";
+
+/// What others rely on: addresses, and the data in the volume that nobody named.
+fn what_stays(world: &World) -> Value {
+    let web = world.inspect("web").expect("web is there");
+    let endpoint = &web["NetworkSettings"]["Networks"]["inner"];
+    assert_eq!((&endpoint["IPAddress"], &endpoint["MacAddress"]), (&ADDRESS.into(), &MAC.into()));
+    let mut ports = web["NetworkSettings"]["Ports"].clone();
+    let live = ports["80/tcp"].as_array_mut().expect("80 is published");
+    // The engine starts on all bindings of a port at once.
+    live.sort_by_key(Value::to_string);
+    let chosen = |port: &Value| port["HostPort"] != "8080" && port["HostPort"] != "";
+    assert!(live.iter().any(chosen), "a port of the engine's choice: {ports}");
+    let volume = volume_of(&web);
+    let file = format!("/var/lib/docker/volumes/{volume}/_data/file");
+    assert!(world.machine(&["grep", "-q", "written", &file]), "the data is in {file}");
+    json!({ "ports": ports, "volume": volume })
+}
+
+/// The name of the volume that nobody named.
+fn volume_of(web: &Value) -> String {
+    let points = web["Mounts"].as_array().expect("mounts");
+    assert_eq!(points.len(), 1, "{points:?}");
+    points[0]["Name"].as_str().expect("a volume").to_owned()
 }
 
 /// All that could grow: how much the container says of itself, without what is
