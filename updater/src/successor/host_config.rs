@@ -53,7 +53,9 @@ pub(super) fn annotations(_: &Old<'_>, at: At<'_>) -> Option<Value> {
 /// Whether Podman writes this annotation itself, anew for each container.
 pub(super) fn is_podmans_note(annotation: &str) -> bool {
     ["io.container.manager", "org.opencontainers.image.stopSignal"].contains(&annotation)
-        || annotation.starts_with("org.systemd.property.")
+        || ["org.systemd.property.", "io.podman.annotations."]
+            .iter()
+            .any(|own| annotation.starts_with(own))
 }
 
 /// Limits that only engines until 20.10 know; there, 0 means not set.

@@ -10,6 +10,7 @@ mod explained;
 mod image_defaults;
 mod model;
 mod networking;
+mod podman;
 mod properties;
 mod runtime;
 mod tampered;
@@ -19,6 +20,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use super::differences::Because;
 use super::{ApiVersion, Difference, Inputs, Pair, Successor, differences, predicted, successor};
 
 /// What one engine said.
@@ -28,16 +30,23 @@ struct Engine {
     said: Value,
 }
 
+fn engine(name: &'static str, api: ApiVersion, text: &str) -> Engine {
+    Engine { name, api, said: serde_json::from_str(text).expect("a fixture is JSON") }
+}
+
 static ENGINES: LazyLock<[Engine; 3]> = LazyLock::new(|| {
-    let engine = |name, api, text| Engine {
-        name,
-        api,
-        said: serde_json::from_str(text).expect("a fixture is JSON"),
-    };
     [
         engine("20.10", ApiVersion(1, 41), include_str!("fixtures/docker-20.10.json")),
         engine("26.1", ApiVersion(1, 45), include_str!("fixtures/docker-26.1.json")),
         engine("28.5", ApiVersion(1, 51), include_str!("fixtures/docker-28.5.json")),
+    ]
+});
+
+/// Made with the same command line, as far as Podman takes it.
+static PODMANS: LazyLock<[Engine; 2]> = LazyLock::new(|| {
+    [
+        engine("podman 4.3", ApiVersion(1, 41), include_str!("fixtures/podman-4.3.json")),
+        engine("podman 5.4", ApiVersion(1, 41), include_str!("fixtures/podman-5.4.json")),
     ]
 });
 
@@ -54,7 +63,11 @@ struct Case {
 /// The container of this name, from every engine on which it was recorded,
 /// about to be updated from `v1` to `v2`.
 fn recorded(name: &str) -> Vec<Case> {
-    let cases: Vec<Case> = ENGINES
+    recorded_by(&*ENGINES, name)
+}
+
+fn recorded_by(engines: &[Engine], name: &str) -> Vec<Case> {
+    let cases: Vec<Case> = engines
         .iter()
         .filter_map(|engine| {
             Some(Case {

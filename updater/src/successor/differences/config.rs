@@ -83,8 +83,11 @@ fn stop_signal(pair: &Pair<'_>) -> Option<Difference> {
 
 fn pairs(pair: &Pair<'_>, field: &str, title: &str) -> Vec<Difference> {
     fn of<'a>(map: &'a Map<String, Value>, field: &str, key: &str) -> Option<&'a Value> {
-        // For an engine, an empty field of a health check is one that isn't there.
-        object(map, field).get(key).filter(|value| field != "Healthcheck" || !is_empty(value))
+        let (whole, is_check) = (object(map, field), field == "Healthcheck");
+        // How often nothing is checked means nothing. And for an engine, an empty field of a
+        // health check is one that isn't there.
+        let is_off = is_check && key != "Test" && whole.get("Test").is_some_and(is_none);
+        whole.get(key).filter(|value| !is_off && (!is_check || !is_empty(value)))
     }
     let (old, new) = (object(pair.old_config(), field), object(pair.new_config(), field));
     // Where there is no check, Podman still shows how often.
@@ -112,6 +115,11 @@ fn pairs(pair: &Pair<'_>, field: &str, title: &str) -> Vec<Difference> {
             Some(difference)
         })
         .collect()
+}
+
+/// Whether this is what a health check tests that has been turned off.
+fn is_none(test: &Value) -> bool {
+    test[0] == "NONE"
 }
 
 fn env(pair: &Pair<'_>) -> Vec<Difference> {
