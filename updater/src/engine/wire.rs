@@ -250,6 +250,11 @@ impl Reply {
             .ok()
             .and_then(|body| body["message"].as_str().map(str::to_owned))
             .unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned());
+        // To HEAD there is nothing but the status.
+        let message = match message.is_empty() {
+            true => format!("the engine answers with status {}", self.status),
+            false => message,
+        };
         Err(EngineError::reply(self.status, message))
     }
 

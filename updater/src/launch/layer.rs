@@ -83,7 +83,17 @@ pub(super) async fn look(
             lost.push(path);
             continue;
         }
-        match engine.path_stat(id, &path).await? {
+        let stat = match engine.path_stat(id, &path).await {
+            Ok(stat) => stat,
+            // An engine that can't look (28.5.2, at mounts below absolute links) doesn't say
+            // that it is nothing.
+            Err(error) if error.is_refusal() => {
+                lost.push(path);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match stat {
             Some(stat) if !stat.is_file() => {}
             Some(stat) if is_composes && (is_secret || came_with(old, stat.written)) => {
                 carried.push(path);
