@@ -5,6 +5,7 @@
 //! `FROM scratch`: nobody else handles signals there, and there is no shell.
 
 mod answers;
+mod hook;
 mod serve;
 mod settings;
 mod update;

@@ -1,17 +1,21 @@
 //! The command line: its definitions. What the commands do is in the files below.
 
+mod config;
 mod exit;
 mod face;
+mod history;
 mod look;
 mod manual;
 mod output;
 mod update;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use config::ParseError;
 pub use exit::{CliError, Exit};
 pub use face::{PageArgs, PageCommand};
 #[cfg(test)]
@@ -20,6 +24,7 @@ pub(crate) use look::states_of;
 use crate::certificate::Place;
 use crate::engine::Endpoint;
 use crate::launch::{self, PullPolicy};
+use crate::notify::Target;
 use crate::plan::HandoverMode;
 use output::Output;
 
@@ -45,6 +50,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Resume(args) => update::resume(&engine, args, &output).await,
         Command::Rollback(args) => update::rollback(&engine, args, &output).await,
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
+        Command::History(args) => history::history(&engine, &args, &output).await,
         Command::Doctor => look::doctor(&engine, &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
         // Done above, without an engine.
@@ -64,14 +70,18 @@ pub struct Cli {
     /// Where the engine listens: unix:///path or tcp://host:port [default: the usual sockets].
     #[arg(long, env = "DOCKER_HOST", value_name = "ENDPOINT", global = true)]
     pub host: Option<Endpoint>,
+    /// A file with settings: flags without their dashes, as YAML or JSON [default:
+    /// ~/.config/changeover.yml, then /etc/changeover.yml].
+    #[arg(long, env = "CHANGEOVER_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<OsString>,
     /// One JSON object a line on standard output.
     #[arg(long, env = "CHANGEOVER_JSON", global = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
     /// More detail on standard error; twice for all of it.
-    #[arg(long, short, action = clap::ArgAction::Count, global = true)]
+    #[arg(long, short, env = "CHANGEOVER_VERBOSE", action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Only the result.
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(long, short, env = "CHANGEOVER_QUIET", global = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
@@ -107,6 +117,11 @@ pub enum Command {
         /// The app, or `self`; all of them if left out.
         name: Option<String>,
     },
+    /// Say which updates there were, the newest first.
+    #[command(
+        after_help = "Examples:\n  changeover history web\n  changeover history self --json\n  changeover history web --history /var/log/web/updates.jsonl"
+    )]
+    History(HistoryCommand),
     /// Bring an interrupted update to its end.
     #[command(after_help = "Example:\n  changeover resume web")]
     Resume(Resume),
@@ -117,7 +132,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  changeover gc --dry-run")]
     Gc {
         /// Only say what would be cleared away.
-        #[arg(long)]
+        #[arg(long, env = "CHANGEOVER_DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]
         dry_run: bool,
     },
     /// Look at engine, kernel, firewall and disk, and say what would be possible here.
@@ -142,7 +157,7 @@ pub enum Command {
     )]
     Man {
         /// Where to write changeover.1, changeover-update.1 and so on.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, env = "CHANGEOVER_MAN_DIR", value_name = "DIR")]
         dir: Option<PathBuf>,
     },
     /// What the helper container runs.
@@ -188,20 +203,10 @@ pub struct How {
     #[arg(long, env = "CHANGEOVER_PLATFORM", value_name = "OS/ARCH")]
     pub platform: Option<String>,
     /// The registry's user, where the docker config has none.
-    #[arg(
-        long,
-        env = "CHANGEOVER_REGISTRY_USER",
-        value_name = "USER",
-        requires = "registry_password_file"
-    )]
+    #[arg(long, env = "CHANGEOVER_REGISTRY_USER", value_name = "USER")]
     pub registry_user: Option<String>,
     /// A file with the registry's password or token.
-    #[arg(
-        long,
-        env = "CHANGEOVER_REGISTRY_PASSWORD_FILE",
-        value_name = "FILE",
-        requires = "registry_user"
-    )]
+    #[arg(long, env = "CHANGEOVER_REGISTRY_PASSWORD_FILE", value_name = "FILE")]
     pub registry_password_file: Option<PathBuf>,
     /// How visitors get the page: by redirect, by binding the port, or not at all
     /// [default: redirect where the kernel can, otherwise bind].
@@ -233,7 +238,7 @@ pub struct How {
     #[arg(long, env = "CHANGEOVER_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<Place>,
     /// Its private key, the same way [default: in the certificate's file].
-    #[arg(long, env = "CHANGEOVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "CHANGEOVER_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<Place>,
     /// A file or folder in the container itself that the new one gets as well; may be
     /// given several times.
@@ -243,6 +248,18 @@ pub struct How {
     /// once it has taken over, so that `docker compose up` changes nothing.
     #[arg(long, env = "CHANGEOVER_RETAG", value_parser = clap::builder::FalseyValueParser::new())]
     pub retag: bool,
+    /// Tell the app how it ended: a path of its own, /path or :port/path, or a whole
+    /// http:// address; a signed POST (Standard Webhooks).
+    #[arg(long, env = "CHANGEOVER_NOTIFY", value_name = "WHERE")]
+    pub notify: Option<Target>,
+    /// The file with the key that signs it: app:/path in the app's container, or a file on
+    /// the engine's host.
+    #[arg(long, env = "CHANGEOVER_NOTIFY_KEY_FILE", value_name = "FILE")]
+    pub notify_key_file: Option<Place>,
+    /// Keep the history in this file, one JSON line each: app:/path on a volume of the app's,
+    /// or a file on the engine's host.
+    #[arg(long, env = "CHANGEOVER_HISTORY", value_name = "FILE")]
+    pub history: Option<Place>,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,
@@ -252,7 +269,7 @@ pub struct How {
 #[derive(Debug, Args)]
 pub struct Helper {
     /// Return as soon as the helper runs.
-    #[arg(long, short)]
+    #[arg(long, short, env = "CHANGEOVER_DETACH", value_parser = clap::builder::FalseyValueParser::new())]
     pub detach: bool,
     /// A published image of Changeover for the helper [default: made from this program].
     #[arg(long, env = "CHANGEOVER_HELPER_IMAGE", value_name = "REF")]
@@ -262,8 +279,18 @@ pub struct Helper {
     pub socket: Option<PathBuf>,
     /// Let Docker remove the helper. An update that is interrupted by an engine
     /// restart is then not brought to its end.
-    #[arg(long)]
+    #[arg(long, env = "CHANGEOVER_AUTO_REMOVE", value_parser = clap::builder::FalseyValueParser::new())]
     pub auto_remove: bool,
+}
+
+/// Say which updates there were.
+#[derive(Debug, Args)]
+pub struct HistoryCommand {
+    /// The app, or `self`.
+    pub name: String,
+    /// The file in which they are kept [default: the one that the last update was given].
+    #[arg(long, env = "CHANGEOVER_HISTORY", value_name = "FILE")]
+    pub history: Option<Place>,
 }
 
 /// Bring an interrupted update to its end.

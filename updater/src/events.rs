@@ -94,6 +94,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The app knows how it ended.
+    Told {
+        /// Where it was told.
+        to: String,
+        /// How often it had to be tried.
+        tries: u32,
+    },
     /// The end.
     Finished {
         /// `updated`, `rolled-back`, `refused` or `needs-a-person`.
@@ -136,6 +143,8 @@ impl fmt::Display for Event {
             }
             Event::Warning { text } => write!(f, "warning: {text}"),
             Event::Retrying { what, why } => write!(f, "{what} failed, trying again: {why}"),
+            Event::Told { to, tries: 1 } => write!(f, "the app was told ({to})"),
+            Event::Told { to, tries } => write!(f, "the app was told ({to}, {tries} tries)"),
             Event::Finished { outcome, reason, seconds } => {
                 write!(f, "{outcome} after {seconds:.1} s")?;
                 reason.iter().try_for_each(|reason| write!(f, ": {reason}"))

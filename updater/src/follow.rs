@@ -155,6 +155,8 @@ pub(crate) struct Said {
     pub(crate) reason: Option<String>,
     /// Why it gave the new version up.
     pub(crate) condemned: Option<String>,
+    /// All of it, in order.
+    pub(crate) events: Vec<Event>,
 }
 
 impl Said {
@@ -163,17 +165,18 @@ impl Said {
         let mut said = Said::default();
         let lines = engine.log_tail(id, 500).await.unwrap_or_default();
         for event in lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
-            match event {
+            match &event {
                 // What the run before has said is over: it was resumed.
                 Event::Started { .. } => (said.ended, said.reason) = (None, None),
-                Event::Begun { name, .. } => said.step = Some(name),
-                Event::Condemned { reason, .. } => said.condemned = Some(reason),
+                Event::Begun { name, .. } => said.step = Some(name.clone()),
+                Event::Condemned { reason, .. } => said.condemned = Some(reason.clone()),
                 Event::Finished { outcome, reason, .. } => {
-                    said.ended = outcome_of(&outcome, reason.clone().unwrap_or_default());
-                    said.reason = reason;
+                    said.ended = outcome_of(outcome, reason.clone().unwrap_or_default());
+                    said.reason = reason.clone();
                 }
                 _ => {}
             }
+            said.events.push(event);
         }
         said
     }

@@ -20,7 +20,8 @@ use crate::engine::Engine;
 use crate::plan::{ExpectedStatus, GatePlan, Member, Probe, Published};
 use crate::successor;
 use crate::swap::facts::Verdict;
-use address::{addresses, on_host_network};
+pub(crate) use address::addresses;
+use address::on_host_network;
 use probe::Heard;
 
 /// Between two runs of the container's own health command. It costs a process

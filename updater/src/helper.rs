@@ -15,7 +15,9 @@ use crate::engine::{Endpoint, Engine, EngineError, FileError};
 use crate::events::Event;
 use crate::follow::Said;
 use crate::handover::Switch;
+use crate::history::FOLDER;
 use crate::launch::{CERTIFICATE, KEY, PAGE_FOLDER, is_finished, listen_in};
+use crate::notify;
 use crate::page::Page;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
@@ -87,10 +89,11 @@ pub async fn run(
 
     let page = page(&plan);
     let mut progress = Progress::new(page.clone(), emit);
-    progress.remember(said.condemned);
+    progress.remember(&said.events);
     if let Err(error) = speak_tls(&engine, &plan, &page).await {
         if let Some(outcome) = refuse_untouched(&engine, &plan, &error).await {
             progress.finish(&outcome);
+            tell(&engine, &plan, &mut progress).await;
             stand_down(&engine, &me, &outcome).await;
             return Ok(outcome);
         }
@@ -102,6 +105,7 @@ pub async fn run(
         Err(error) => match refuse_untouched(&engine, &plan, &error).await {
             Some(outcome) => {
                 progress.finish(&outcome);
+                tell(&engine, &plan, &mut progress).await;
                 stand_down(&engine, &me, &outcome).await;
                 return Ok(outcome);
             }
@@ -122,6 +126,7 @@ pub async fn run(
     let mut runner = Runner::new(&engine, &plan, &me, switch, progress);
     let outcome = runner.run().await?;
     runner.drain(DRAIN_LIMIT).await;
+    tell(&engine, &plan, runner.progress()).await;
     stand_down(&engine, &me, &outcome).await;
     if matches!(outcome, Outcome::RolledBack | Outcome::Refused { .. }) {
         clear_from_compose(&engine, &plan).await;
@@ -148,6 +153,27 @@ async fn clear_from_compose(engine: &Engine, plan: &Plan) {
         if let Err(error) = engine.remove(id).await {
             warn!(%error, "cannot remove `{name}`; do so before the next `docker compose up`");
         }
+    }
+}
+
+/// Writes down how it ended, and tells the app. Neither is worth an update: what fails
+/// is said, and that is all.
+async fn tell(engine: &Engine, plan: &Plan, progress: &mut Progress) {
+    let Some(account) = progress.account(plan) else { return };
+    if let Some(history) = &plan.history
+        && let Err(error) = history.add(Path::new(FOLDER), &account)
+    {
+        let text = format!("cannot write the history to {}: {error}", history.place);
+        progress.emit(Event::Warning { text });
+    }
+    if let Some(notify) = &plan.notify {
+        let to = notify.to.to_string();
+        progress.emit(match notify::tell(engine, plan, notify, &account).await {
+            Ok(tries) => Event::Told { to, tries },
+            Err(error) => Event::Warning {
+                text: format!("the app could not be told ({to}): {}", chain(&error)),
+            },
+        });
     }
 }
 

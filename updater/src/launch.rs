@@ -17,6 +17,7 @@ mod podman;
 mod preflight;
 mod reach;
 mod remark;
+mod told;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,11 +32,12 @@ pub use remark::Remark;
 
 use serde_json::Value;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Place};
 use crate::engine::{Credentials, Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::face::Face;
 use crate::identity::{Own, own_container, path_on_host};
+use crate::notify::Notify;
 use crate::plan::{ExpectedStatus, HandoverMode, Plan};
 use crate::successor::{Difference, Loss};
 
@@ -72,6 +74,10 @@ pub struct Request {
     pub carry: Vec<String>,
     /// Whether, and which, reference is to mean the new image afterwards.
     pub retag: Retag,
+    /// Where the app is told how it ended, where its labels don't say.
+    pub notify: Option<Notify>,
+    /// Where it is written down how it ended, where the app's labels don't say.
+    pub history: Option<Place>,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }

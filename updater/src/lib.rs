@@ -100,6 +100,14 @@
 //! stay readable until the next update or `gc`. A failed version that Compose would
 //! count is removed then, its log kept in the helper's.
 //!
+//! # Tell
+//!
+//! Before it stands down, the helper tells how it ended: [`account`] is made of its own
+//! events, be they of a run before it was killed. [`history`] appends it to a file that the
+//! app or its operator has named, [`notify`] posts it to the version that serves, signed
+//! with a key that only the place of a file is known of. Both at least once, neither of
+//! them worth an update.
+//!
 //! # Sets
 //!
 //! A plan has members, in the order of their start, and the table is walked phase by
@@ -112,7 +120,8 @@
 //!
 //! [`engine`] is the only place that names bollard or the socket. [`events`] go from
 //! the helper's standard output, by way of [`follow`], to whoever waits; [`progress`]
-//! turns decisions into events and the page's status. [`cli`] is the program.
+//! turns decisions into events and the page's status. [`cli`] is the program, [`config`]
+//! the file with its settings.
 //!
 //! # What is proven, and under which assumptions
 //!
@@ -151,9 +160,11 @@
 //! Not proven: what becomes of an update whose disk fills up in the middle, and what an
 //! engine does that loses its own files.
 
+pub mod account;
 pub mod certificate;
 pub mod cli;
 mod clock;
+pub mod config;
 pub mod engine;
 pub mod events;
 pub mod face;
@@ -163,8 +174,11 @@ mod fuzzed;
 pub mod gate;
 pub mod handover;
 pub mod helper;
+pub mod history;
+pub mod http;
 pub mod identity;
 pub mod launch;
+pub mod notify;
 pub mod page;
 pub mod plan;
 pub mod progress;

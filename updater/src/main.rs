@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use changeover::cli::{self, Cli};
-use clap::Parser;
+use changeover::cli::{self, Cli, ParseError};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -17,7 +16,17 @@ static CRATES: [u8; include_bytes!(concat!(env!("OUT_DIR"), "/crates")).len()] =
 fn main() -> ExitCode {
     // The linker leaves out what nobody asks for.
     std::hint::black_box(&CRATES);
-    let cli = Cli::parse();
+    let cli = match Cli::with_config(std::env::args_os()) {
+        Ok(cli) => cli,
+        // It knows best where help goes and where complaints go.
+        Err(ParseError::CommandLine(error)) => error.exit(),
+        Err(error) => {
+            // What would have said so is what can't be read.
+            let json = std::env::args_os().any(|arg| arg == "--json");
+            report(&error, 2, json);
+            return ExitCode::from(2);
+        }
+    };
     start_logging(&cli);
     let json = cli.json;
     let follows = matches!(

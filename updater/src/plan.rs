@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::certificate::Certificate;
 use crate::face::Face;
+use crate::history::Keep;
+use crate::notify::Notify;
 
 /// The version of the plan's JSON. A helper refuses a plan it does not know.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +40,12 @@ pub struct Plan {
     pub gate: GatePlan,
     /// What the page says.
     pub page: PageSettings,
+    /// Where the app is told how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// Where it is written down how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Keep>,
     /// The image that an update made for its own helper, to be cleared away with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_helper_image: Option<String>,
@@ -403,6 +411,12 @@ pub mod labels {
     pub const RECORD: &str = "io.changeover.record";
     /// What the labels start with by which an app gives the page its face.
     pub const PAGE: &str = "io.changeover.page.";
+    /// Where the app wants to be told how an update ended: [`Target`](crate::notify::Target).
+    pub const NOTIFY: &str = "io.changeover.notify";
+    /// The file in the app's container with the key for that.
+    pub const NOTIFY_KEY: &str = "io.changeover.notify-key-file";
+    /// The file in which the history is kept: a path in the app's container.
+    pub const HISTORY: &str = "io.changeover.history";
     /// Compose's own: of which service a container is one.
     pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
     /// What every label of ours starts with.
@@ -410,6 +424,7 @@ pub mod labels {
 
     /// Whether a label is our own note on a container, and not the user's word to us.
     pub fn is_ours(label: &str) -> bool {
-        label.starts_with(PREFIX) && !label.starts_with(PAGE)
+        let users = label.starts_with(PAGE) || [NOTIFY, NOTIFY_KEY, HISTORY].contains(&label);
+        label.starts_with(PREFIX) && !users
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::account::{Account, Teller};
 use crate::events::Event;
 use crate::page::Page;
 use crate::plan::Plan;
@@ -15,33 +16,41 @@ pub struct Progress {
     begun: Instant,
     emit: Box<dyn Fn(&Event) + Send>,
     shown: Option<(Phase, usize)>,
-    /// Why the new version was given up, if this helper has seen it, in this run or an
-    /// earlier one.
-    condemned: Option<String>,
+    /// What happened, in this run of the helper or an earlier one.
+    teller: Teller,
 }
 
 impl Progress {
     /// `emit` gets every event.
     pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
-        Progress { page, begun: Instant::now(), emit: Box::new(emit), shown: None, condemned: None }
-    }
-
-    /// Why an earlier run of the same helper has given the new version up.
-    pub fn remember(&mut self, condemned: Option<String>) {
-        self.condemned = condemned;
+        Progress {
+            page,
+            begun: Instant::now(),
+            emit: Box::new(emit),
+            shown: None,
+            teller: Teller::default(),
+        }
     }
 
     /// Why the new version was given up, where it wasn't the helper that did it.
     pub fn explain(&mut self, reason: &str) {
-        self.condemned.get_or_insert_with(|| reason.to_owned());
+        self.teller.explain(reason);
     }
 
     /// Passes an event on.
     pub fn emit(&mut self, event: Event) {
-        if let Event::Condemned { reason, .. } = &event {
-            self.condemned = Some(reason.clone());
-        }
+        self.teller.hear(&event);
         (self.emit)(&event);
+    }
+
+    /// Takes in what an earlier run has emitted.
+    pub fn remember(&mut self, events: &[Event]) {
+        events.iter().for_each(|event| self.teller.hear(event));
+    }
+
+    /// How it went, once it has ended.
+    pub fn account(&self, plan: &Plan) -> Option<Account> {
+        self.teller.tell(plan).map(|account| account.ended_at(Timestamp::now()))
     }
 
     /// Shows on the page what is decided now.
@@ -70,7 +79,7 @@ impl Progress {
     pub fn finish(&mut self, outcome: &Outcome) {
         let (phase, word, reason) = match outcome {
             Outcome::Updated => (Phase::Updated, "updated", None),
-            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", self.condemned.clone()),
+            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", self.teller.condemned()),
             Outcome::Refused { reason } => (Phase::RolledBack, "refused", Some(reason.clone())),
             Outcome::NeedsAPerson { reason } => {
                 (Phase::NeedsAPerson, "needs-a-person", Some(reason.clone()))

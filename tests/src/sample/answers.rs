@@ -10,8 +10,10 @@
 //! | `/slow?ms=` | `version N` after that long |
 //! | `/download?bytes=&ms=` | that many known bytes, spread over that long |
 //! | `/files?path=` | a file as the container sees it |
+//! | `/hook` | takes a message; `/hooks` shows all that came |
 //! | `/update` | what an "Update now" button needs; a POST starts the update |
 
+use super::hook::Heard;
 use super::{Settings, content, update};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -31,6 +33,7 @@ pub(super) struct App {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) listening_since: Instant,
     pub(super) boot_id: String,
+    pub(super) heard: Heard,
 }
 
 type Answer = Response<Either<Full<Bytes>, Download>>;
@@ -51,7 +54,12 @@ impl App {
         {
             return Ok(answer.map(|body| Either::Left(Full::from(body))));
         }
+        if path == "/hook" && request.method() == hyper::Method::POST {
+            let (status, body) = self.heard.take(request, self.settings.hook_fails).await;
+            return Ok(self.signed(status, Either::Left(Full::from(body))));
+        }
         let (status, body) = match path {
+            "/hooks" => (200, self.heard.all()),
             "/health" if self.settings.unhealthy.hold(age) => (503, "unhealthy\n".to_owned()),
             "/health" => (200, "healthy\n".to_owned()),
             _ => {

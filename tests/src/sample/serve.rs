@@ -79,7 +79,13 @@ async fn serve(settings: Settings, leaving: watch::Receiver<bool>) -> io::Result
     for listener in &listeners {
         say(format_args!("version {} listens on {}", settings.version, listener.local_addr()?));
     }
-    let app = Arc::new(App { settings, tls, listening_since: Instant::now(), boot_id });
+    let app = Arc::new(App {
+        settings,
+        tls,
+        listening_since: Instant::now(),
+        boot_id,
+        heard: Default::default(),
+    });
     // Nothing is ever sent: the channel closes when the last connection has.
     let (alive, mut all_done) = mpsc::channel::<()>(1);
     for listener in listeners {

@@ -43,6 +43,8 @@ pub struct Settings {
     pub available: Option<String>,
     /// `UPDATE_COMMAND`: what `POST /update` runs, words by spaces.
     pub update_command: Option<String>,
+    /// `HOOK_FAILS`: so many messages to `/hook` are refused first.
+    pub hook_fails: u64,
     /// `STATUS_COMMAND`: where `/update` learns how the last one ended.
     pub status_command: Option<String>,
 }
@@ -83,7 +85,7 @@ impl Windows {
     }
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "VERSION",
     "HOST",
     "PORT",
@@ -101,6 +103,7 @@ const NAMES: [&str; 17] = [
     "AVAILABLE",
     "UPDATE_COMMAND",
     "STATUS_COMMAND",
+    "HOOK_FAILS",
 ];
 
 impl Settings {
@@ -147,6 +150,7 @@ impl Settings {
             available: take(&said, "AVAILABLE")?,
             update_command: take(&said, "UPDATE_COMMAND")?,
             status_command: take(&said, "STATUS_COMMAND")?,
+            hook_fails: take(&said, "HOOK_FAILS")?.unwrap_or(0),
         })
     }
 }

@@ -6,6 +6,7 @@ mod history;
 pub(crate) mod identity;
 mod pulls;
 mod refusals;
+mod told;
 mod usage;
 
 use changeover_tests::lab::EngineKind;
@@ -23,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         history::cases(),
         asker::cases(),
         identity::cases(),
+        told::cases(),
     ]
     .concat()
 }

@@ -107,6 +107,16 @@ pub enum CliError {
         /// Its last words.
         said: String,
     },
+    /// Two flags that belong together.
+    #[error(
+        "{given} is of no use without {missing}; nothing was touched\nhint: give both, as flags, in the environment or in the config file"
+    )]
+    Half {
+        /// The one that is there.
+        given: &'static str,
+        /// The other.
+        missing: &'static str,
+    },
     /// The password file.
     #[error(
         "cannot read the password file {file}; nothing was touched\nhint: is the path right, and may you read it?"
@@ -148,6 +158,8 @@ impl CliError {
     pub fn code(&self) -> u8 {
         match self {
             CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
+            // As for any command line that makes no sense.
+            CliError::Half { .. } => 2,
             CliError::HelperGone(_) | CliError::HelperStopped(_) | CliError::OutOfSight { .. } => {
                 30
             }

@@ -66,7 +66,7 @@ pub struct PageCommand {
     #[arg(long, required = true)]
     pub preview: bool,
     /// Where.
-    #[arg(long, value_name = "PORT", default_value_t = 8090)]
+    #[arg(long, env = "CHANGEOVER_PREVIEW_PORT", value_name = "PORT", default_value_t = 8090)]
     pub port: u16,
     /// How.
     #[command(flatten)]

@@ -43,7 +43,7 @@ pub(super) async fn status(
     for status in &found {
         match output.is_json() {
             true => output.json(status),
-            false => output.say(&in_words(status)),
+            false => output.result(&in_words(status)),
         }
     }
     if found.is_empty() {
@@ -94,7 +94,7 @@ pub(super) async fn doctor(engine: &Engine, output: &Output) -> Result<Exit, Cli
     for finding in &findings {
         match output.is_json() {
             true => output.json(finding),
-            false => output.say(&finding.to_string()),
+            false => output.result(&finding.to_string()),
         }
     }
     let is_bad = findings.iter().any(|finding| finding.health == Health::Bad);
@@ -260,7 +260,7 @@ fn cleared(what: &str, name: &str, dry_run: bool, output: &Output) {
 }
 
 /// Inspect documents of the containers with this label.
-async fn ours(engine: &Engine, label: &str) -> Result<Vec<Value>, CliError> {
+pub(super) async fn ours(engine: &Engine, label: &str) -> Result<Vec<Value>, CliError> {
     let mut found = Vec::new();
     for summary in engine.containers_labelled(label).await? {
         let id = summary["Id"].as_str().unwrap_or_default();

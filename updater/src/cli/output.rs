@@ -72,6 +72,14 @@ impl Output {
         }
     }
 
+    /// Prints what was asked for, also where only the result is wanted.
+    pub(super) fn result(&self, line: &str) {
+        match &self.manner {
+            Manner::Quiet => print(line),
+            _ => self.say(line),
+        }
+    }
+
     /// Prints a document for programs.
     pub(super) fn json(&self, document: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(document) {

@@ -14,6 +14,7 @@ use crate::launch::{
     HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Remark, Request, Retag,
     Surroundings, is_finished, launch, prepare,
 };
+use crate::notify::Notify;
 use crate::plan::{Image, Plan, helper_name, labels};
 use crate::successor::Loss;
 use crate::swap::Outcome;
@@ -378,6 +379,9 @@ fn planned(plan: &Plan) -> Event {
 }
 
 fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
+    if how.tls_cert.is_none() && how.tls_key.is_some() {
+        return Err(CliError::Half { given: "--tls-key", missing: "--tls-cert" });
+    }
     Ok(Request {
         app: app.trim_start_matches('/').to_owned(),
         image: image.to_owned(),
@@ -396,16 +400,39 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         title: how.page.title.clone(),
         face: how.page.face(),
         certificate: how.tls_cert.clone().map(|file| Certificate::new(file, how.tls_key.clone())),
+        notify: notify(how)?,
+        history: how.history.clone(),
         carry: how.carry.clone(),
         retag: if how.retag { Retag::Own } else { Retag::No },
         allow: how.allow.clone(),
     })
 }
 
+/// Where the app is told. An unsigned word could be anybody's, so both belong together.
+fn notify(how: &How) -> Result<Option<Notify>, CliError> {
+    let both = both(("--notify", &how.notify), ("--notify-key-file", &how.notify_key_file))?;
+    Ok(both.map(|(to, key)| Notify { to: to.clone(), key: key.clone() }))
+}
+
+/// Two flags that are of no use without each other, wherever each is set.
+fn both<'a, A, B>(
+    (one, a): (&'static str, &'a Option<A>),
+    (other, b): (&'static str, &'a Option<B>),
+) -> Result<Option<(&'a A, &'a B)>, CliError> {
+    match (a, b) {
+        (Some(a), Some(b)) => Ok(Some((a, b))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(CliError::Half { given: one, missing: other }),
+        (None, Some(_)) => Err(CliError::Half { given: other, missing: one }),
+    }
+}
+
 fn credentials(how: &How) -> Result<Option<Credentials>, CliError> {
-    let (Some(user), Some(file)) = (&how.registry_user, &how.registry_password_file) else {
-        return Ok(None);
-    };
+    let both = both(
+        ("--registry-user", &how.registry_user),
+        ("--registry-password-file", &how.registry_password_file),
+    )?;
+    let Some((user, file)) = both else { return Ok(None) };
     let password = std::fs::read_to_string(file)
         .map_err(|source| CliError::PasswordFile { file: file.clone(), source })?;
     Ok(Some(Credentials::Password {

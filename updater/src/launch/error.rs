@@ -2,6 +2,7 @@
 
 use crate::certificate::CertificateError;
 use crate::engine::EngineError;
+use crate::notify::NotifyError;
 
 /// A refusal, or nothing to do.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +139,15 @@ pub enum LaunchError {
         /// Why not.
         #[source]
         source: Box<CertificateError>,
+    },
+    /// The app can't be told as asked.
+    #[error("`{app}` could not be told how its update ended; nothing was touched")]
+    Notify {
+        /// The app.
+        app: String,
+        /// Why not.
+        #[source]
+        source: Box<NotifyError>,
     },
     /// Nobody knows whether the helper runs.
     #[error(

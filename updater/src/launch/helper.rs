@@ -10,6 +10,8 @@ use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
 use crate::certificate::Place;
 use crate::engine::{Engine, EngineError};
+use crate::history::FOLDER;
+use crate::notify;
 use crate::plan::{HandoverMode, Plan, labels};
 use crate::swap::is_owed;
 use crate::swap::observe::observe;
@@ -99,9 +101,14 @@ pub(super) async fn start(
         }
         Err(error) if on_host(&plan).any(|(file, _)| is_about(&error, Some(file))) => {
             return Err(failed(
-                "the file of --tls-cert or --tls-key is not there on the engine's host\nhint: for one in the app's container, write app:/path",
+                "a file of --tls-cert, --tls-key or --notify-key-file is not there on the engine's host\nhint: for one in the app's container, write app:/path",
                 error,
             ));
+        }
+        Err(error)
+            if is_about(&error, plan.history.as_ref().map(|h| Path::new(h.mount.parts().1))) =>
+        {
+            return Err(failed("the folder of --history is not there on the engine's host", error));
         }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
@@ -144,7 +151,7 @@ pub(super) async fn start(
     Ok((plan, id))
 }
 
-/// The certificate's files that lie on the host, and where the helper finds them.
+/// The files that the helper reads on the host, and where it finds them.
 fn on_host(plan: &Plan) -> impl Iterator<Item = (&Path, &'static str)> {
     let places = plan.page.certificate.iter().flat_map(|certificate| {
         let same = certificate.certificate == certificate.key;
@@ -152,7 +159,8 @@ fn on_host(plan: &Plan) -> impl Iterator<Item = (&Path, &'static str)> {
             .into_iter()
             .take(if same { 1 } else { 2 })
     });
-    places.filter_map(|(place, target)| match place {
+    let notify = plan.notify.iter().map(|notify| (&notify.key, notify::KEY));
+    places.chain(notify).filter_map(|(place, target)| match place {
         Place::Host(path) => Some((path.as_path(), target)),
         Place::App(_) => None,
     })
@@ -236,8 +244,8 @@ fn create_body(
     if plan.handover.mode == HandoverMode::Redirect {
         capabilities.push("NET_ADMIN");
     }
-    if on_host(plan).next().is_some() {
-        // A key belongs to whom the app runs as, and root without this is anybody.
+    if on_host(plan).next().is_some() || plan.history.is_some() {
+        // Keys and volumes belong to whom the app runs as, and root without this is anybody.
         capabilities.push("DAC_OVERRIDE");
     }
     let host = match socket {
@@ -249,7 +257,11 @@ fn create_body(
     let to_read = folder.into_iter().chain(on_host(plan)).map(|(source, target)| {
         json!({ "Type": "bind", "Source": source, "Target": target, "ReadOnly": true })
     });
-    let mounts: Vec<Value> = socket.into_iter().chain(to_read).collect();
+    let history = plan.history.as_ref().map(|history| {
+        let (kind, source) = history.mount.parts();
+        json!({ "Type": kind, "Source": source, "Target": FOLDER })
+    });
+    let mounts: Vec<Value> = socket.into_iter().chain(to_read).chain(history).collect();
     json!({
         "Image": image,
         "Entrypoint": ["/changeover"],

@@ -10,7 +10,7 @@ use super::image::canonical;
 use super::preflight::Found;
 use super::{
     HealthRequest, LaunchError, Prepared, Remark, Request, Retag, Surroundings, certificate,
-    compose, dependants, layer, reach, text,
+    compose, dependants, layer, reach, text, told,
 };
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
@@ -74,6 +74,8 @@ pub(super) async fn plan(
         members.push(member);
     }
     let plan = Plan {
+        notify: told::notify(engine, request, &found, &members[0].probe, &published).await?,
+        history: told::history(request, &found)?,
         schema: SCHEMA,
         update: new_id(),
         app: found.app.clone(),

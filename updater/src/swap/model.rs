@@ -169,6 +169,8 @@ impl World {
                 published: Vec::new(),
             },
             gate: GatePlan { timeout_seconds: 120, stable_seconds: 5 },
+            notify: None,
+            history: None,
             page: PageSettings {
                 title: "app".into(),
                 from: "1".into(),

@@ -232,6 +232,11 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// What is told, and to whom.
+    pub fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
     /// Waits until visitors have left the page, at most for `limit`.
     pub async fn drain(&mut self, limit: Duration) {
         self.switch.drain(limit).await;
