@@ -4,7 +4,9 @@ mod composes;
 mod differences;
 mod layer;
 
+use changeover::successor::table::{CONFIG, ENDPOINT, HOST_CONFIG, Row, TOP_LEVEL};
 use changeover_tests::world::World;
+use serde_json::Value;
 
 use super::Case;
 
@@ -19,6 +21,36 @@ macro_rules! case {
     };
 }
 use case;
+
+/// The `docker` command on the engine's machine.
+#[track_caller]
+fn docker(world: &World, line: &str) {
+    let words: Vec<&str> = ["docker"].into_iter().chain(line.split_whitespace()).collect();
+    assert!(world.machine(&words), "docker {line}");
+}
+
+/// Every field that this engine shows of a container has one row in the table.
+#[track_caller]
+pub(crate) fn assert_every_field_is_in_the_table(container: &Value) {
+    let mut wrong = Vec::new();
+    let mut look = |rows: &[Row], part: &Value, place: &str| {
+        for (field, _) in part.as_object().into_iter().flatten() {
+            let rows = rows.iter().flat_map(|row| row.fields).filter(|named| *named == field);
+            match rows.count() {
+                1 => {}
+                rows => wrong.push(format!("{place}{field}: {rows} rows")),
+            }
+        }
+    };
+    look(TOP_LEVEL, container, "");
+    look(CONFIG, &container["Config"], "Config.");
+    look(HOST_CONFIG, &container["HostConfig"], "HostConfig.");
+    let networks = container["NetworkSettings"]["Networks"].as_object();
+    for (_, endpoint) in networks.into_iter().flatten() {
+        look(ENDPOINT, endpoint, "Networks.*.");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
 
 /// What is in a file of a container; `None` if there is none.
 fn content(world: &World, container: &str, path: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use changeover_tests::wire::Proxy;
 use changeover_tests::world::{World, web};
 use serde_json::{Value, json};
 
-use super::case;
+use super::{assert_every_field_is_in_the_table, case, docker};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -74,10 +74,7 @@ fn a_container_with_every_kind_of_setting_is_the_same(kind: EngineKind) {
     const PLAIN: &str = "-P -e PORT=80";
     let world = World::start(kind);
     world.images(&[1, 2]);
-    let docker = |line: &str| {
-        let words: Vec<&str> = ["docker"].into_iter().chain(line.split_whitespace()).collect();
-        assert!(world.machine(&words), "docker {line}");
-    };
+    let docker = |line: &str| docker(&world, line);
     docker("network create --subnet 10.61.0.0/24 one");
     docker("network create two");
     docker(&format!("run -d --name web {WEB} app:1"));
@@ -85,6 +82,7 @@ fn a_container_with_every_kind_of_setting_is_the_same(kind: EngineKind) {
     docker(&format!("run -d --name host {HOST} app:1"));
     docker(&format!("run -d --name plain {PLAIN} app:1"));
     for name in ["web", "host", "plain"] {
+        assert_every_field_is_in_the_table(&world.inspect(name).expect("it is there"));
         let shown = world.changeover(&["check", name, "--image", "app:2"]).expect(0);
         let shown = shown.event("check").expect("what would differ");
         let image = |one: &Value| one["field"] == "Env VERSION" && one["because"] == "image";
@@ -101,10 +99,7 @@ fn a_container_with_every_kind_of_setting_is_the_same(kind: EngineKind) {
 fn a_network_that_was_made_anew_by_hand_is_found_by_its_name(kind: EngineKind) {
     let world = World::start(kind);
     world.images(&[1, 2]);
-    let docker = |line: &str| {
-        let words: Vec<&str> = ["docker"].into_iter().chain(line.split_whitespace()).collect();
-        assert!(world.machine(&words), "docker {line}");
-    };
+    let docker = |line: &str| docker(&world, line);
     docker("network create one");
     docker("run -d --name web -p 8080:80 --restart unless-stopped --network one app:1");
     docker("network disconnect one web");
