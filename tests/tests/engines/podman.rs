@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Case;
 use super::commands::identity;
+use super::same::assert_every_field_is_in_the_table;
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case { name, alone: false, run };
@@ -118,6 +119,7 @@ fn networks_and_volumes_come_along(kind: EngineKind) {
         world.exec("peer", &["/sample-app", "healthcheck", &format!("http://{name}/health")]) == 0
     };
     let before = world.inspect("rich").expect("it is there");
+    assert_every_field_is_in_the_table(&before);
     for image in ["app:2", "app:1", "app:2"] {
         update(&world, "rich", image).expect(0);
         let after = world.inspect("rich").expect("it is there");
