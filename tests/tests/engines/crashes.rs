@@ -133,7 +133,10 @@ struct Bench {
 
 impl Bench {
     fn start(kind: EngineKind, options: Options) -> Bench {
-        let world = World::start_with(kind, options.clone());
+        Bench::furnish(World::start_with(kind, options.clone()), kind, options)
+    }
+
+    fn furnish(world: World, kind: EngineKind, options: Options) -> Bench {
         world.images(&[1, 2]);
         world.image("app:exits", &[("VERSION", "9"), ("EXIT_MS", "0")], &[]);
         world.image("app:errors", &[("VERSION", "9"), ("BROKEN_MS", "always")], &[]);

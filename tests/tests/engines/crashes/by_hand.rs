@@ -3,10 +3,11 @@
 //! what a person has to do.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use changeover_tests::lab::{EngineKind, Options};
 use changeover_tests::wire::Cut;
-use changeover_tests::world::{Running, web};
+use changeover_tests::world::{Running, World, web};
 use serde_json::json;
 
 use super::matrix::{sample, torture};
@@ -31,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_new_version_restarted_by_hand_is_checked_as_it_is,
         another_updater_that_replaces_the_app_ends_in_one_of_them,
         two_updates_at_once_are_one,
+        a_full_disk_in_between_is_waited_for,
         an_image_pruned_in_between_is_refused_or_not_needed,
         a_command_killed_while_it_follows_leaves_the_update_alone,
     ];
@@ -279,6 +281,29 @@ fn two_updates_at_once_are_one(kind: EngineKind) {
     assert!(codes == [0, 21] || codes == [0, 10], "{codes:?}");
     bench.version = bench.other_version();
     bench.is_whole("updated");
+}
+
+/// The engine can neither start nor even rename a container, and our log is lost, until
+/// there is room again.
+fn a_full_disk_in_between_is_waited_for(kind: EngineKind) {
+    const ROOT: &str = "/var/lib/small";
+    let engine_args = vec![format!("--data-root={ROOT}")];
+    let options = Options { engine_args, ..Options::default() };
+    let mut world = World::start_with(kind, options.clone());
+    // The engine made the folder; what it makes from now on is on a small disk.
+    world.lab.stop();
+    assert!(world.machine(&["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", ROOT]));
+    world.lab.start_again();
+    let mut bench = Bench::furnish(world, kind, options);
+    let full = format!("{ROOT}/full");
+    let (running, ()) = bench.interrupted_after(Way::Update, "update no", |bench| {
+        bench.world.machine(&["sh", "-c", "cat /dev/zero > \"$0\"", &full]);
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(bench.world.machine(&["rm", &full]), "it was full");
+    let done = running.finish_within(LIMIT);
+    let way = if done.code == 0 { Way::Update } else { Way::ExitsAtOnce };
+    bench.settled(way, done);
 }
 
 fn an_image_pruned_in_between_is_refused_or_not_needed(kind: EngineKind) {
