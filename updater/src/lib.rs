@@ -142,7 +142,7 @@
 //! right what comes late.
 //!
 //! **The engine suite** checks the assumptions on real engines: it cuts the wire at every
-//! call, kills helper and engine in and after every step, cuts the power,
+//! call, kills helper and engine in and after every step, cuts the power, fills the disk,
 //! takes ports, names, networks and images away, and lets people interfere. Which case is
 //! for which fault:
 //!
@@ -153,12 +153,11 @@
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
-//! | port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
-//! | a full disk, before anything is touched | `commands/refusals.rs` |
+//! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
+//! | a disk that is too full before anything is touched | `commands/refusals.rs` |
 //! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
 //!
-//! Not proven: what becomes of an update whose disk fills up in the middle, and what an
-//! engine does that loses its own files.
+//! Not proven: what an engine does that loses its own files, and disks that stay full.
 
 pub mod account;
 pub mod certificate;
