@@ -16,7 +16,7 @@ TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE)
 export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test seeds engines corpus torture soak fuzz bench image lint clean tools
+.PHONY: help build demo test seeds engines corpus examples torture soak fuzz bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
@@ -44,6 +44,10 @@ seeds: tools ## Run updates on an engine that fails by the dice: make seeds SEED
 engines: tools ## Run the engine suite alone, or some of it: make engines CASES=28.5
 	$(BUILD)
 	$(TEST) --test engines -- $(CASES)
+
+examples: tools ## Press the examples' buttons in a browser, on three engines
+	$(BUILD)
+	CHANGEOVER_EXAMPLES=1 $(TEST) --test engines -- each_example
 
 torture: tools ## Try every crash at every place, and print the matrix (2 hours): make torture CASES=28.5
 	$(BUILD)

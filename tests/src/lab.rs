@@ -45,7 +45,7 @@ pub use claim::clear_leftovers;
 pub use image::busybox;
 /// Installing what the machine lacks.
 pub mod tools {
-    pub(crate) use super::install::compose_rootfs;
+    pub(crate) use super::install::{build_debian, cache_dir, compose_rootfs};
     pub use super::install::{install_packages, is_installed, run};
 }
 

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod compose;
+pub mod examples;
 pub mod fake;
 pub mod lab;
 pub mod load;

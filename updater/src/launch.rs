@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use compose::Pin;
 pub use error::LaunchError;
-pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER};
+pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
 pub(crate) use reach::listen_in;
@@ -82,6 +82,32 @@ pub struct Request {
     pub allow: Vec<String>,
 }
 
+impl Request {
+    /// An update of `app` to `image`, as the program does it where nobody says more.
+    pub fn new(app: &str, image: &str) -> Request {
+        Request {
+            app: app.to_owned(),
+            image: image.to_owned(),
+            pull: PullPolicy::Always,
+            platform: None,
+            credentials: None,
+            handover: None,
+            page_ports: Vec::new(),
+            health_timeout: Duration::from_secs(120),
+            stable: Duration::from_secs(3),
+            health: HealthRequest::default(),
+            title: None,
+            face: Face::default(),
+            certificate: None,
+            carry: Vec::new(),
+            retag: Retag::No,
+            notify: None,
+            history: None,
+            allow: Vec::new(),
+        }
+    }
+}
+
 /// What becomes of the user's own tag, where the new image is called otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Retag {
@@ -129,6 +155,13 @@ pub struct Prepared {
     pub surroundings: Surroundings,
 }
 
+impl Prepared {
+    /// A loss that nobody has accepted.
+    pub fn refusing(&self, request: &Request) -> Option<&Loss> {
+        self.losses.iter().find(|loss| !request.allow.iter().any(|code| code == loss.name()))
+    }
+}
+
 /// Where this program runs.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -169,6 +202,21 @@ pub async fn prepare(
     podman::remark(engine, &found.app).into_iter().for_each(&mut on_event);
     let new_image = image::fetch(engine, request, &found, &mut on_event).await?;
     planning::plan(engine, request, found, new_image).await
+}
+
+/// The whole ask in one call: [`prepare`] and [`launch`], unless something would be lost that
+/// [`Request::allow`] doesn't name.
+pub async fn update(
+    engine: &Engine,
+    request: &Request,
+    options: &HelperOptions,
+    mut on_event: impl FnMut(Event),
+) -> Result<(Plan, String), LaunchError> {
+    let prepared = prepare(engine, request, &mut on_event).await?;
+    match prepared.refusing(request) {
+        Some(loss) => Err(LaunchError::of_loss(loss)),
+        None => launch(engine, prepared, options, on_event).await,
+    }
 }
 
 /// Starts the helper. From here on it decides; returns its container's id.

@@ -240,20 +240,57 @@ fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
         kind.title(),
         kind.suite()
     );
-    // A killed builder leaves its directory, and perhaps an mmdebstrap that still fills it: so each
-    // has its own, and what the others left is removed as far as that goes.
     let place = kind.rootfs();
+    let unfinished = unfinished(&place);
+    mmdebstrap(
+        &format!("the root file system of {}", kind.title()),
+        kind.suite(),
+        &kind.packages(),
+        &unfinished,
+    )?;
+    check_version(kind, &unfinished)?;
+    fs::rename(&unfinished, &place).map_err(|source| InstallError::Cache { source })
+}
+
+/// Makes a Debian with these packages, and nothing of ours, unless it is there already: as a
+/// tar, if the place is called so.
+pub(crate) fn build_debian(
+    what: &str,
+    suite: &str,
+    packages: &str,
+    place: &Path,
+) -> Result<(), InstallError> {
+    install(&[])?;
+    let lock = File::create(cache_dir().join("install.lock"))
+        .map_err(|source| InstallError::Cache { source })?;
+    lock.lock().map_err(|source| InstallError::Cache { source })?;
+    if place.exists() {
+        return Ok(());
+    }
+    eprintln!("building {what} (Debian {suite}, once, about half a minute)…");
+    let unfinished = unfinished(place);
+    mmdebstrap(what, suite, packages, &unfinished)?;
+    fs::rename(&unfinished, place).map_err(|source| InstallError::Cache { source })
+}
+
+/// Where `place` is built. A killed builder leaves it, and perhaps an mmdebstrap that still fills
+/// it: so each has its own, and what the others left is removed as far as that goes.
+fn unfinished(place: &Path) -> PathBuf {
     for left in fs::read_dir(cache_dir()).into_iter().flatten().flatten() {
         if left.file_name().to_string_lossy().contains(UNFINISHED) {
-            let _ = fs::remove_dir_all(left.path());
+            let _ = fs::remove_dir_all(left.path()).or_else(|_| fs::remove_file(left.path()));
         }
     }
-    let unfinished = place.with_extension(format!("{UNFINISHED}-{}", std::process::id()));
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!("{UNFINISHED}-{}-{name}", std::process::id()))
+}
+
+fn mmdebstrap(what: &str, suite: &str, packages: &str, place: &Path) -> Result<(), InstallError> {
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap
         .env("PATH", search_path())
         .args(["--mode=root", "--variant=essential", "--quiet"])
-        .arg(format!("--include={}", kind.packages()))
+        .arg(format!("--include={packages}"))
         // Package lists are only valid for some days; neither a mirror that lags nor a wrong clock matters here.
         .args([
             "--aptopt=Acquire::Check-Valid-Until \"false\"",
@@ -263,11 +300,9 @@ fn build_rootfs(kind: EngineKind) -> Result<(), InstallError> {
             ["doc", "man", "locale"]
                 .map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")),
         )
-        .arg(kind.suite())
-        .arg(&unfinished);
-    run(&format!("build the root file system of {}", kind.title()), &mut mmdebstrap)?;
-    check_version(kind, &unfinished)?;
-    fs::rename(&unfinished, &place).map_err(|source| InstallError::Cache { source })
+        .arg(suite)
+        .arg(place);
+    run(&format!("build {what}"), &mut mmdebstrap).map(drop)
 }
 
 /// Debian sid moves on, and a test on the wrong engine would tell a wrong story.

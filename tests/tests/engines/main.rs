@@ -7,6 +7,7 @@ mod button;
 mod commands;
 mod compose;
 mod crashes;
+mod examples;
 mod image;
 mod podman;
 mod same;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     if crashes::torture() {
         (cases, on_podman) = (crashes::cases(), Vec::new());
     }
+    let on_one = examples::cases();
     if !arguments.list
         && let Err(error) = lab::install(&EngineKind::EVERY)
     {
@@ -64,7 +66,9 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     let docker = cases.iter().flat_map(|case| EngineKind::ALL.map(|kind| (case, kind)));
     let podman = on_podman.iter().flat_map(|case| EngineKind::PODMAN.map(|kind| (case, kind)));
-    for (case, kind) in docker.chain(podman) {
+    let engines = examples::engines();
+    let examples = on_one.iter().flat_map(|case| engines.iter().map(move |kind| (case, *kind)));
+    for (case, kind) in docker.chain(podman).chain(examples) {
         let (name, alone, run) = (case.name, case.alone, case.run);
         let (results, machine) = (results.clone(), machine.clone());
         trials.push(Trial::test(format!("{kind}::{name}"), move || {

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::launch::doctor::{Health, examine};
-use crate::launch::{NEEDS_A_PERSON, is_finished};
+use crate::launch::{NEEDS_A_PERSON, is_finished, is_leaving};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
 use crate::swap::{Outcome, is_owed};
@@ -117,6 +117,9 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     if helper["State"]["Status"] == "created" {
         return never_begun(engine, plan).await;
     }
+    if is_leaving(helper) {
+        return of_record(engine, plan).await;
+    }
     let id = helper["Id"].as_str().unwrap_or_default();
     let said = Said::by(engine, id).await;
     let running = helper["State"]["Running"] == true;
@@ -222,6 +225,12 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
             over.contains(&plan.update) || !is_owed(&plan, &observe(engine, &plan).await?.facts);
         if set_aside && !runs && done_with && !busy.contains(&plan.app) {
             clear_container(engine, &container, dry_run, output).await?;
+        }
+    }
+    // Who asks from beside the app may have been left by it when it was stopped.
+    for asker in ours(engine, &format!("{}=asker", labels::ROLE)).await? {
+        if asker["State"]["Status"] == "exited" {
+            clear_container(engine, &asker, dry_run, output).await?;
         }
     }
     for image in engine.images_labelled(&format!("{}=helper-image", labels::ROLE)).await? {

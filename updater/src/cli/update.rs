@@ -11,12 +11,11 @@ use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::identity::own_name;
 use crate::launch::{
-    HealthRequest, HelperOptions, NEEDS_A_PERSON, Prepared, PullPolicy, Remark, Request, Retag,
-    Surroundings, is_finished, launch, prepare,
+    HealthRequest, HelperOptions, LaunchError, NEEDS_A_PERSON, Prepared, PullPolicy, Remark,
+    Request, Retag, Surroundings, is_finished, is_leaving, launch, prepare,
 };
 use crate::notify::Notify;
 use crate::plan::{Image, Plan, helper_name, labels};
-use crate::successor::Loss;
 use crate::swap::Outcome;
 
 pub(super) async fn update(
@@ -88,7 +87,7 @@ fn explain(prepared: &Prepared, request: &Request, output: &Output) {
     for loss in &prepared.losses {
         output.say(&format!("lost: {loss} ({})", loss.name()));
     }
-    match refusing(prepared, request) {
+    match prepared.refusing(request) {
         Some(loss) => output.say(&format!(
             "nothing was touched; `changeover update` will refuse because of what would be lost: {} `--allow {}` accepts it",
             loss.way_out(),
@@ -122,7 +121,7 @@ pub(super) async fn resume(
 ) -> Result<Exit, CliError> {
     let app = &name_of(engine, &args.name).await?;
     let helper = engine.container(&helper_name(app)).await?;
-    if let Some(helper) = helper {
+    if let Some(helper) = helper.filter(|helper| !is_leaving(helper)) {
         let plan = read_plan(&helper)?;
         let id = helper["Id"].as_str().unwrap_or_default();
         if helper["State"]["Running"] != true {
@@ -183,7 +182,8 @@ async fn interrupted_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, Cl
 /// The plan of an update that has not ended, whether its helper runs, was stopped or
 /// is gone.
 async fn unfinished_plan(engine: &Engine, app: &str) -> Result<Option<Plan>, CliError> {
-    match engine.container(&helper_name(app)).await? {
+    let helper = engine.container(&helper_name(app)).await?;
+    match helper.filter(|helper| !is_leaving(helper)) {
         Some(helper) if !is_finished(&helper) => Ok(Some(read_plan(&helper)?)),
         Some(_) => Ok(None),
         None => interrupted_plan(engine, app).await,
@@ -286,13 +286,8 @@ async fn bring_in(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let prepared = prepare(engine, request, |event| output.event(&event)).await?;
-    if let Some(loss) = refusing(&prepared, request) {
-        return Err(crate::launch::LaunchError::Loss {
-            loss: loss.to_string(),
-            way_out: loss.way_out(),
-            code: loss.name().to_owned(),
-        }
-        .into());
+    if let Some(loss) = prepared.refusing(request) {
+        return Err(LaunchError::of_loss(loss).into());
     }
     let lasting: Vec<Event> = prepared
         .remarks
@@ -305,11 +300,6 @@ async fn bring_in(
         lasting.iter().for_each(|warning| output.event(warning));
     }
     Ok(exit)
-}
-
-/// A loss that nobody has accepted.
-fn refusing<'a>(prepared: &'a Prepared, request: &Request) -> Option<&'a Loss> {
-    prepared.losses.iter().find(|loss| !request.allow.iter().any(|code| code == loss.name()))
 }
 
 async fn start(

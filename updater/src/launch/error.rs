@@ -3,6 +3,7 @@
 use crate::certificate::CertificateError;
 use crate::engine::EngineError;
 use crate::notify::NotifyError;
+use crate::successor::Loss;
 
 /// A refusal, or nothing to do.
 #[derive(Debug, thiserror::Error)]
@@ -176,5 +177,14 @@ pub enum LaunchError {
 impl LaunchError {
     pub(super) fn engine(error: EngineError) -> LaunchError {
         LaunchError::Engine(error)
+    }
+
+    /// Refuses because of what would be lost.
+    pub fn of_loss(loss: &Loss) -> LaunchError {
+        LaunchError::Loss {
+            loss: loss.to_string(),
+            way_out: loss.way_out(),
+            code: loss.name().to_owned(),
+        }
     }
 }

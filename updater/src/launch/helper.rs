@@ -54,6 +54,12 @@ pub fn is_finished(helper: &Value) -> bool {
     matches!(policy, "" | "no") && helper["HostConfig"]["AutoRemove"] != true
 }
 
+/// Whether the engine is about to remove it: by its own wish at the end, or somebody's.
+/// It won't come back, so what its update owes is told by the other containers.
+pub(crate) fn is_leaving(helper: &Value) -> bool {
+    matches!(helper["State"]["Status"].as_str(), Some("removing" | "dead"))
+}
+
 pub(super) async fn start(
     engine: &Engine,
     mut plan: Plan,

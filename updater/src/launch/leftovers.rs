@@ -1,14 +1,20 @@
 //! What earlier updates left behind: ours is cleared away, somebody else's refuses.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::helper::{NEEDS_A_PERSON, is_finished};
+use super::helper::{NEEDS_A_PERSON, is_finished, is_leaving};
 use super::{LaunchError, text};
 use crate::engine::Engine;
 use crate::helper::read_plan;
 use crate::plan::{Plan, helper_name, labels};
 use crate::swap::is_owed;
 use crate::swap::observe::observe;
+
+/// How often, and how long apart, one looks whether a helper has gone.
+const LEAVING_TRIES: u32 = 100;
+const LEAVING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Finds containers under the names that an update needs: name and id of those
 /// that are ours and done with.
@@ -23,7 +29,7 @@ pub(super) async fn find(
 
     let mut ended = false;
     let name = helper_name(app);
-    if let Some(helper) = inspect(engine, &name).await? {
+    if let Some(helper) = helper_that_stays(engine, &name).await? {
         if text(&helper, "/Config/Labels/io.changeover.role") != "helper" {
             return Err(taken(&name));
         }
@@ -97,6 +103,19 @@ async fn owes(engine: &Engine, new: &Value) -> Result<bool, LaunchError> {
     let Some(plan) = Plan::recorded_in(&new["Config"]["Labels"]) else { return Ok(false) };
     let seen = observe(engine, &plan).await.map_err(LaunchError::engine)?;
     Ok(is_owed(&plan, &seen.facts))
+}
+
+/// The helper of an earlier update, unless it is leaving: after a good update it removes
+/// itself, and whoever sees the new version may ask for the next one in that moment.
+async fn helper_that_stays(engine: &Engine, name: &str) -> Result<Option<Value>, LaunchError> {
+    for _ in 0..LEAVING_TRIES {
+        let helper = inspect(engine, name).await?;
+        if !helper.as_ref().is_some_and(is_leaving) {
+            return Ok(helper);
+        }
+        tokio::time::sleep(LEAVING_PAUSE).await;
+    }
+    inspect(engine, name).await
 }
 
 async fn inspect(engine: &Engine, name: &str) -> Result<Option<Value>, LaunchError> {
