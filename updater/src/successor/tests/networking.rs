@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{ApiVersion, Because, Loss, compare};
 use super::{Case, map, recorded};
-use crate::plan::ExpectedPort;
+use crate::plan::{Expected, ExpectedPort};
 
 fn port(container: &str, host: u16) -> ExpectedPort {
     ExpectedPort { container: container.to_owned(), host }
@@ -372,7 +372,21 @@ fn a_new_container_without_its_network_or_port_is_found_out() {
         );
         actual["State"]["Running"] = false.into();
         assert_eq!(compare(&expected, &actual), ["network `back` is missing"]);
+        map_mut(&mut actual["NetworkSettings"]["Networks"]).insert("another".to_owned(), json!({}));
+        let too_many = "network `another` is one too many";
+        assert_eq!(compare(&expected, &actual), ["network `back` is missing", too_many]);
     }
+}
+
+#[test]
+fn the_networks_of_the_one_whose_network_it_shares_are_not_its_own() {
+    // Podman 5.4 shows them in inspect.
+    let guest = json!({
+        "HostConfig": { "NetworkMode": "container:0123456789ab" },
+        "NetworkSettings": { "Networks": { "its": {} } },
+        "State": { "Running": false },
+    });
+    assert_eq!(compare(&Expected::default(), &guest), [""; 0]);
 }
 
 fn map_mut(value: &mut Value) -> &mut serde_json::Map<String, Value> {
