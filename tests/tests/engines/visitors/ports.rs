@@ -28,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(bind_shows_the_page_while_no_version_holds_the_port),
         case!(bind_goes_back_as_well),
         case!(without_a_handover_nobody_sees_a_page),
-        case!(an_app_in_another_ones_network_changes_over_there),
+        case!(alone an_app_in_another_ones_network_changes_over_there),
     ]
 }
 
