@@ -5,7 +5,6 @@
 //! the engine's host or from the app's own container, and stays in its memory.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use crate::engine::{Engine, FileError};
 use crate::page::{Tls, TlsError};
+use crate::place::Place;
 use crate::plan::labels;
 
 /// Where certificate and key lie. They may be one file.
@@ -23,16 +23,6 @@ pub struct Certificate {
     pub certificate: Place,
     /// The private key.
     pub key: Place,
-}
-
-/// A file on the engine's host, `/path`, or in the app's container, `app:/path`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Place {
-    /// On the host.
-    Host(PathBuf),
-    /// In the container, be it on a volume, a bind mount or in the image.
-    App(String),
 }
 
 /// Why the page can't speak TLS.
@@ -81,11 +71,8 @@ impl Certificate {
         let read = |name: &str| {
             let label = format!("{}{name}", labels::PAGE);
             let Some(text) = all[label.as_str()].as_str() else { return Ok(None) };
-            let place = text.strip_prefix(APP).unwrap_or(text);
-            match place.starts_with('/') {
-                true => Ok(Some(Place::App(place.to_owned()))),
-                false => Err(format!("the label {label} is not used: `{text}` is no whole path")),
-            }
+            let place = Place::in_app(text);
+            place.map(Some).map_err(|why| format!("the label {label} is not used: {why}"))
         };
         let (certificate, key) = (read("tls-cert")?, read("tls-key")?);
         Ok(certificate.map(|certificate| Certificate::new(certificate, key)))
@@ -127,48 +114,6 @@ impl Certificate {
     }
 }
 
-/// What marks a path in the app's container.
-const APP: &str = "app:";
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Place, String> {
-        let (in_app, path) = match text.strip_prefix(APP) {
-            Some(path) => (true, path),
-            None => (false, text),
-        };
-        match (path.starts_with('/'), in_app) {
-            (false, _) => Err("write the whole path, from `/`, on the engine's host, or app:/path for one in the app's container".into()),
-            (true, true) => Ok(Place::App(path.to_owned())),
-            (true, false) => Ok(Place::Host(path.into())),
-        }
-    }
-}
-
-impl TryFrom<String> for Place {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Place, String> {
-        text.parse()
-    }
-}
-
-impl From<Place> for String {
-    fn from(place: Place) -> String {
-        place.to_string()
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Host(path) => write!(f, "{}", path.display()),
-            Place::App(path) => write!(f, "{APP}{path}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -200,7 +145,5 @@ mod tests {
         let json = json!(certificate);
         assert_eq!(json, json!({ "certificate": "app:/c.pem", "key": "app:/c.pem" }));
         assert_eq!(serde_json::from_value::<Certificate>(json).expect("read"), certificate);
-        assert_eq!("/c.pem".parse(), Ok(Place::Host("/c.pem".into())));
-        assert!("c.pem".parse::<Place>().is_err() && "app:c.pem".parse::<Place>().is_err());
     }
 }

@@ -21,10 +21,10 @@ pub use face::{PageArgs, PageCommand};
 #[cfg(test)]
 pub(crate) use look::states_of;
 
-use crate::certificate::Place;
 use crate::engine::Endpoint;
 use crate::launch::{self, PullPolicy};
 use crate::notify::Target;
+use crate::place::Place;
 use crate::plan::HandoverMode;
 use output::Output;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use crate::certificate::{CertificateError, Place};
+use crate::certificate::CertificateError;
 use crate::engine::{Endpoint, Engine, EngineError, FileError};
 use crate::events::Event;
 use crate::follow::Said;
@@ -19,6 +19,7 @@ use crate::history::FOLDER;
 use crate::launch::{CERTIFICATE, KEY, PAGE_FOLDER, is_finished, listen_in};
 use crate::notify;
 use crate::page::Page;
+use crate::place::Place;
 use crate::plan::{HandoverMode, Plan, SCHEMA, labels};
 use crate::progress::{Progress, initial_status};
 use crate::swap::Outcome;

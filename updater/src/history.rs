@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account::Account;
-use crate::certificate::Place;
+use crate::place::Place;
 
 /// The file may become so large; the archive calls of the engine read no larger one.
 const MOST: usize = 250_000;

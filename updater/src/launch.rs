@@ -32,12 +32,13 @@ pub use remark::Remark;
 
 use serde_json::Value;
 
-use crate::certificate::{Certificate, Place};
+use crate::certificate::Certificate;
 use crate::engine::{Credentials, Endpoint, Engine, EngineError};
 use crate::events::Event;
 use crate::face::Face;
 use crate::identity::{Own, own_container, path_on_host};
 use crate::notify::Notify;
+use crate::place::Place;
 use crate::plan::{ExpectedStatus, HandoverMode, Plan};
 use crate::successor::{Difference, Loss};
 

@@ -179,6 +179,7 @@ pub mod identity;
 pub mod launch;
 pub mod notify;
 pub mod page;
+pub mod place;
 pub mod plan;
 pub mod progress;
 #[cfg(test)]

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::certificate::Place;
 use crate::engine::{Engine, FileError};
 use crate::gate::addresses;
 use crate::handover::connect_as_probe;
 use crate::http::{self, HttpError, Request, Url};
+use crate::place::Place;
 use crate::plan::{Plan, labels};
 
 /// What the message is about; its `type`.
@@ -117,9 +117,9 @@ impl Notify {
             return Err(wrong(labels::NOTIFY, format!("{url} is not in the app")));
         }
         let file = all[labels::NOTIFY_KEY].as_str().unwrap_or_default();
-        match file.strip_prefix("app:").unwrap_or(file) {
-            path if path.starts_with('/') => Ok(Some(Notify { to, key: Place::App(path.into()) })),
-            _ => Err(wrong(labels::NOTIFY, format!("{} names no key", labels::NOTIFY_KEY))),
+        match Place::in_app(file) {
+            Ok(key) => Ok(Some(Notify { to, key })),
+            Err(_) => Err(wrong(labels::NOTIFY, format!("{} names no key", labels::NOTIFY_KEY))),
         }
     }
 

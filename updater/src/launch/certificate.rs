@@ -6,9 +6,10 @@ use tracing::warn;
 
 use super::preflight::Found;
 use super::{LaunchError, Request, text};
-use crate::certificate::{Certificate, Place};
+use crate::certificate::Certificate;
 use crate::engine::Engine;
 use crate::helper::chain;
+use crate::place::Place;
 
 /// The certificate to use, once it has been tried. One that was asked for and doesn't
 /// work is a refusal; a label that is wrong costs the app its page over TLS, not its

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
-use crate::certificate::Place;
 use crate::engine::{Engine, EngineError};
 use crate::history::FOLDER;
 use crate::notify;
+use crate::place::Place;
 use crate::plan::{HandoverMode, Plan, labels};
 use crate::swap::is_owed;
 use crate::swap::observe::observe;

@@ -7,11 +7,11 @@ use tracing::warn;
 
 use super::preflight::Found;
 use super::{LaunchError, Request, text};
-use crate::certificate::Place;
 use crate::engine::Engine;
 use crate::helper::chain;
 use crate::history::{Keep, Mount};
 use crate::notify::{Notify, Target};
+use crate::place::Place;
 use crate::plan::{Probe, Published, labels};
 
 /// Where the app is told. What was asked for and can't work is a refusal; a label that is
@@ -72,8 +72,14 @@ pub(super) fn history(request: &Request, found: &Found) -> Result<Option<Keep>, 
         Some(place) => (place.clone(), true),
         None => {
             let label = found.old["Config"]["Labels"][labels::HISTORY].as_str();
-            let Some(path) = label else { return Ok(None) };
-            (Place::App(path.strip_prefix("app:").unwrap_or(path).to_owned()), false)
+            match label.map(Place::in_app) {
+                None => return Ok(None),
+                Some(Ok(place)) => (place, false),
+                Some(Err(why)) => {
+                    warn!("the label {} is not used: {why}", labels::HISTORY);
+                    return Ok(None);
+                }
+            }
         }
     };
     match Keep::at(&place, &found.old) {
