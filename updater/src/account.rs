@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::Event;
 use crate::plan::Plan;
+use crate::swap::Ending;
 
 /// The version of the account's JSON.
 pub const SCHEMA: u32 = 1;
@@ -54,20 +55,6 @@ pub struct Account {
     pub log: Vec<String>,
 }
 
-/// How an update ended, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    /// The new version serves.
-    Updated,
-    /// The old version is back.
-    RolledBack,
-    /// Nothing was touched.
-    Refused,
-    /// Neither could be brought up without a person.
-    NeedsAPerson,
-}
-
 /// One step that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTaken {
@@ -79,37 +66,18 @@ pub struct StepTaken {
     pub milliseconds: u64,
 }
 
-impl Ending {
-    /// The word, as events and documents write it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Ending::Updated => "updated",
-            Ending::RolledBack => "rolled-back",
-            Ending::Refused => "refused",
-            Ending::NeedsAPerson => "needs-a-person",
-        }
-    }
-
-    /// The ending of this word.
-    pub fn of(word: &str) -> Option<Ending> {
-        [Ending::Updated, Ending::RolledBack, Ending::Refused, Ending::NeedsAPerson]
-            .into_iter()
-            .find(|ending| ending.word() == word)
-    }
-}
-
 impl Account {
     /// What is known of an update from its plan alone.
     pub fn of_plan(plan: &Plan, outcome: Ending) -> Account {
-        let lead = plan.members.first();
+        let (from, to) = plan.images();
         Account {
             schema: SCHEMA,
             update: plan.update.clone(),
             app: plan.app.clone(),
             outcome,
             reason: None,
-            from: lead.map(|member| member.old.image.reference.clone()).unwrap_or_default(),
-            to: lead.map(|member| member.image.reference.clone()).unwrap_or_default(),
+            from: from.to_owned(),
+            to: to.to_owned(),
             asked_at: plan.asked_at.clone(),
             finished_at: None,
             seconds: None,
@@ -156,7 +124,7 @@ impl Teller {
                 self.steps.push(StepTaken { key, member, milliseconds: *milliseconds });
             }
             Event::Finished { outcome, reason, .. } => {
-                self.ended = Ending::of(outcome).map(|ending| (ending, reason.clone()));
+                self.ended = Ending::of_word(outcome).map(|ending| (ending, reason.clone()));
             }
             _ => {}
         }

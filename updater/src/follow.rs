@@ -11,7 +11,7 @@ use crate::engine::{Engine, EngineError};
 use crate::events::Event;
 use crate::plan::Plan;
 use crate::swap::observe::observe;
-use crate::swap::{Next, Outcome, next};
+use crate::swap::{Ending, Next, Outcome, next};
 
 /// How often the engine may have to start a helper before it is no helper at all.
 const FALSE_STARTS: i64 = 4;
@@ -61,7 +61,7 @@ pub async fn follow(
                     last_outcome = None;
                 }
                 if let Event::Finished { outcome, reason, .. } = &event {
-                    last_outcome = outcome_of(outcome, reason.clone().unwrap_or_default());
+                    last_outcome = outcome_of(outcome, reason.as_ref());
                 }
                 started = true;
                 on_event(event);
@@ -171,7 +171,7 @@ impl Said {
                 Event::Begun { name, .. } => said.step = Some(name.clone()),
                 Event::Condemned { reason, .. } => said.condemned = Some(reason.clone()),
                 Event::Finished { outcome, reason, .. } => {
-                    said.ended = outcome_of(outcome, reason.clone().unwrap_or_default());
+                    said.ended = outcome_of(outcome, reason.as_ref());
                     said.reason = reason.clone();
                 }
                 _ => {}
@@ -182,12 +182,6 @@ impl Said {
     }
 }
 
-fn outcome_of(word: &str, reason: String) -> Option<Outcome> {
-    match word {
-        "updated" => Some(Outcome::Updated),
-        "rolled-back" => Some(Outcome::RolledBack),
-        "refused" => Some(Outcome::Refused { reason }),
-        "needs-a-person" => Some(Outcome::NeedsAPerson { reason }),
-        _ => None,
-    }
+fn outcome_of(word: &str, reason: Option<&String>) -> Option<Outcome> {
+    Some(Ending::of_word(word)?.with(reason.cloned().unwrap_or_default()))
 }

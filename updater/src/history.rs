@@ -177,7 +177,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::account::{Ending, SCHEMA};
+    use crate::account::SCHEMA;
+    use crate::swap::Ending;
 
     fn account(update: &str) -> Account {
         Account {

@@ -375,6 +375,12 @@ impl Plan {
         helper_name(&self.app)
     }
 
+    /// References of the app's image: the one that is replaced, and the one that comes.
+    pub fn images(&self) -> (&str, &str) {
+        let lead = self.members.first();
+        lead.map_or(("", ""), |lead| (&lead.old.image.reference, &lead.image.reference))
+    }
+
     /// The record of the update that made a container, if its labels have one.
     pub fn recorded_in(labels_of: &Value) -> Option<Plan> {
         serde_json::from_str(labels_of[labels::RECORD].as_str()?).ok()

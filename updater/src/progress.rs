@@ -77,17 +77,15 @@ impl Progress {
 
     /// Shows the end, and says it.
     pub fn finish(&mut self, outcome: &Outcome) {
-        let (phase, word, reason) = match outcome {
-            Outcome::Updated => (Phase::Updated, "updated", None),
-            Outcome::RolledBack => (Phase::RolledBack, "rolled-back", self.teller.condemned()),
-            Outcome::Refused { reason } => (Phase::RolledBack, "refused", Some(reason.clone())),
-            Outcome::NeedsAPerson { reason } => {
-                (Phase::NeedsAPerson, "needs-a-person", Some(reason.clone()))
-            }
+        let (phase, reason) = match outcome {
+            Outcome::Updated => (Phase::Updated, None),
+            Outcome::RolledBack => (Phase::RolledBack, self.teller.condemned()),
+            Outcome::Refused { reason } => (Phase::RolledBack, Some(reason.clone())),
+            Outcome::NeedsAPerson { reason } => (Phase::NeedsAPerson, Some(reason.clone())),
         };
         self.publish(phase, STEPS.len());
         self.emit(Event::Finished {
-            outcome: word.to_owned(),
+            outcome: outcome.ending().word().to_owned(),
             reason,
             seconds: self.begun.elapsed().as_secs_f64(),
         });

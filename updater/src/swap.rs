@@ -14,10 +14,12 @@ pub mod facts;
 #[cfg(test)]
 mod model;
 pub mod observe;
+mod outcome;
 pub mod run;
 mod view;
 
 pub use decide::{is_owed, next, shows_page};
+pub use outcome::{Ending, Outcome};
 pub use view::View;
 
 use serde_json::{Value, json};
@@ -363,25 +365,6 @@ pub enum Direction {
     Forward,
     /// Back to the old one.
     Back,
-}
-
-/// How an update ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The new version has taken over.
-    Updated,
-    /// The old version is back as it was.
-    RolledBack,
-    /// Nothing was touched.
-    Refused {
-        /// Why, for people.
-        reason: String,
-    },
-    /// Neither version can be brought up without a person.
-    NeedsAPerson {
-        /// What is the matter and what to do, for people.
-        reason: String,
-    },
 }
 
 /// Comes back after every kind of engine restart, also after a `docker stop`.

@@ -7,7 +7,7 @@ use crate::helper::HelperError;
 use crate::identity::IdentityError;
 use crate::launch::LaunchError;
 use crate::page::FolderError;
-use crate::swap::Outcome;
+use crate::swap::{Ending, Outcome};
 
 /// The end of a command that did what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +25,23 @@ pub enum Exit {
 impl Exit {
     /// The process's exit code.
     pub fn code(self) -> u8 {
-        match self {
-            Exit::Done => 0,
-            Exit::RolledBack => 20,
-            Exit::Refused => 21,
-            Exit::NeedsAPerson => 30,
-        }
+        let like = match self {
+            Exit::Done => Ending::Updated,
+            Exit::RolledBack => Ending::RolledBack,
+            Exit::Refused => Ending::Refused,
+            Exit::NeedsAPerson => Ending::NeedsAPerson,
+        };
+        like.code()
     }
 }
 
 impl From<&Outcome> for Exit {
     fn from(outcome: &Outcome) -> Exit {
-        match outcome {
-            Outcome::Updated => Exit::Done,
-            Outcome::RolledBack => Exit::RolledBack,
-            Outcome::Refused { .. } => Exit::Refused,
-            Outcome::NeedsAPerson { .. } => Exit::NeedsAPerson,
+        match outcome.ending() {
+            Ending::Updated => Exit::Done,
+            Ending::RolledBack => Exit::RolledBack,
+            Ending::Refused => Exit::Refused,
+            Ending::NeedsAPerson => Exit::NeedsAPerson,
         }
     }
 }
@@ -160,14 +161,14 @@ impl CliError {
             CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
             // As for any command line that makes no sense.
             CliError::Half { .. } => 2,
-            CliError::HelperGone(_) | CliError::HelperStopped(_) | CliError::OutOfSight { .. } => {
-                30
-            }
-            CliError::Launch(LaunchError::OutOfSight { .. }) => 30,
-            CliError::Helper(HelperError::NoPlan { .. }) => 30,
+            CliError::HelperGone(_)
+            | CliError::HelperStopped(_)
+            | CliError::OutOfSight { .. }
+            | CliError::Launch(LaunchError::OutOfSight { .. })
+            | CliError::Helper(HelperError::NoPlan { .. }) => Ending::NeedsAPerson.code(),
             // The engine starts the helper again, with a fresh mount of the socket.
             CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,
-            _ => 21,
+            _ => Ending::Refused.code(),
         }
     }
 }

@@ -8,8 +8,7 @@ use super::look::ours;
 use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit, HistoryCommand};
-use crate::account::{Account, Ending, Teller};
-use crate::certificate::Place;
+use crate::account::{Account, Teller};
 use crate::engine::Engine;
 use crate::events::Event;
 use crate::follow::{Followed, Said, judge};
@@ -17,6 +16,7 @@ use crate::helper::read_plan;
 use crate::history::{merge, read};
 use crate::identity::{Own, own_container};
 use crate::launch::is_finished;
+use crate::place::Place;
 use crate::plan::{Plan, labels};
 use crate::swap::Outcome;
 
@@ -102,10 +102,10 @@ async fn of_docker(engine: &Engine, app: &str) -> Result<Known, CliError> {
             continue;
         }
         let ending = match judge(engine, &plan).await? {
-            Followed::Ended(Outcome::Updated) => Ending::Updated,
-            Followed::Ended(Outcome::RolledBack) => Ending::RolledBack,
-            Followed::Ended(Outcome::Refused { .. }) => Ending::Refused,
-            // It goes on, or somebody has to bring it to its end.
+            // Somebody has yet to bring it to its end.
+            Followed::Ended(Outcome::NeedsAPerson { .. }) => continue,
+            Followed::Ended(outcome) => outcome.ending(),
+            // It goes on.
             _ => continue,
         };
         known.accounts.push(Account::of_plan(&plan, ending));

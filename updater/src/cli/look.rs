@@ -13,7 +13,7 @@ use crate::launch::doctor::{Health, examine};
 use crate::launch::{NEEDS_A_PERSON, is_finished, is_leaving};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
-use crate::swap::{Outcome, is_owed};
+use crate::swap::{Ending, is_owed};
 
 /// What is or was going on with one app.
 #[derive(Serialize)]
@@ -126,7 +126,7 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let state = match &said.ended {
         _ if running => "updating",
         _ if !is_finished(helper) => "interrupted",
-        Some(outcome) => word_of(outcome),
+        Some(outcome) => outcome.ending().word(),
         // A full disk takes the end of a log with it, but not the exit code.
         None => word_of_code(&helper["State"]["ExitCode"]),
     };
@@ -151,7 +151,7 @@ async fn never_begun(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError
 
 async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {
     let state = match judge(engine, plan).await? {
-        Followed::Ended(outcome) => word_of(&outcome),
+        Followed::Ended(outcome) => outcome.ending().word(),
         Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => "interrupted",
     };
     let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
@@ -161,32 +161,17 @@ async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> 
 }
 
 fn word_of_code(code: &Value) -> &'static str {
-    match code.as_i64() {
-        Some(0) => "updated",
-        Some(20) => "rolled-back",
-        Some(21) => "refused",
-        Some(NEEDS_A_PERSON) => "needs-a-person",
-        _ => "interrupted",
-    }
-}
-
-fn word_of(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Updated => "updated",
-        Outcome::RolledBack => "rolled-back",
-        Outcome::Refused { .. } => "refused",
-        Outcome::NeedsAPerson { .. } => "needs-a-person",
-    }
+    code.as_i64().and_then(Ending::of_code).map_or("interrupted", Ending::word)
 }
 
 fn base(plan: &Plan, state: &'static str) -> AppStatus {
-    let lead = plan.members.first();
+    let (from, to) = plan.images();
     AppStatus {
         app: plan.app.clone(),
         state,
         update: plan.update.clone(),
-        from: lead.map(|member| member.old.image.reference.clone()).unwrap_or_default(),
-        to: lead.map(|member| member.image.reference.clone()).unwrap_or_default(),
+        from: from.to_owned(),
+        to: to.to_owned(),
         asked_at: plan.asked_at.clone(),
         step: None,
         reason: None,

@@ -13,8 +13,8 @@ use crate::history::FOLDER;
 use crate::notify;
 use crate::place::Place;
 use crate::plan::{HandoverMode, Plan, labels};
-use crate::swap::is_owed;
 use crate::swap::observe::observe;
+use crate::swap::{Ending, is_owed};
 
 /// Where the helper finds the socket.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -45,7 +45,7 @@ pub struct HelperOptions {
 }
 
 /// The exit code of a helper that could bring up neither version.
-pub const NEEDS_A_PERSON: i64 = 30;
+pub const NEEDS_A_PERSON: i64 = Ending::NeedsAPerson.code() as i64;
 
 /// Whether a helper that doesn't run has come to an end. It says so by giving up
 /// its restart policy; one that was killed keeps it.
