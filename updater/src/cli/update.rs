@@ -430,3 +430,21 @@ fn credentials(how: &How) -> Result<Option<Credentials>, CliError> {
         password: password.trim_end_matches(['\r', '\n']).to_owned(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_bare_command_asks_for_what_the_library_asks_for() {
+        let cli = Cli::try_parse_from(["changeover", "update", "web", "--image", "web:2"]);
+        let Command::Update(update) = cli.expect("a command line").command else {
+            panic!("it is an update")
+        };
+        let asked = request("web", "web:2", &update.what.how).expect("a request");
+        assert_eq!(format!("{asked:?}"), format!("{:?}", Request::new("web", "web:2")));
+    }
+}
