@@ -155,11 +155,13 @@
 //! | a clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
 //! | a disk that is too full before anything is touched | `commands/refusals.rs` |
+//! | data: killed or out of room at each write of a pass, a restore or a clearing | `backup/tests/interrupted.rs` |
 //! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
 //!
 //! Not proven: what an engine does that loses its own files, and disks that stay full.
 
 pub mod account;
+pub mod backup;
 pub mod certificate;
 pub mod cli;
 mod clock;
