@@ -25,7 +25,7 @@ use crate::engine::Endpoint;
 use crate::launch::{self, PullPolicy};
 use crate::notify::Target;
 use crate::place::Place;
-use crate::plan::HandoverMode;
+use crate::plan::{HandoverMode, Store};
 use output::Output;
 
 /// Does what the command line says.
@@ -260,6 +260,31 @@ pub struct How {
     /// or a file on the engine's host.
     #[arg(long, env = "CHANGEOVER_HISTORY", value_name = "FILE")]
     pub history: Option<Place>,
+    /// Back the app's data up while it is stopped, and put it back if the new version is
+    /// given up: all volumes and folders that it may write to, or --backup=/data,/more
+    /// for those at these paths in the container. --backup=none is none, whatever the
+    /// config file says.
+    #[arg(long, env = "CHANGEOVER_BACKUP", value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = backup_paths)]
+    pub backup: Option<BackupPaths>,
+    /// Where backups are kept: a volume's name, or a folder on the engine's host.
+    #[arg(
+        long,
+        env = "CHANGEOVER_BACKUP_TO",
+        value_name = "VOLUME|DIR",
+        default_value = "changeover-backups"
+    )]
+    pub backup_to: Store,
+    /// Leave this out of the backup, and as it is on the way back: a path in the container,
+    /// or a name with `*` and `?`; may be given several times.
+    #[arg(long, env = "CHANGEOVER_BACKUP_EXCLUDE", value_name = "PATTERN", value_delimiter = ',')]
+    pub backup_exclude: Vec<String>,
+    /// A file on the engine's host with the key that the backups are encrypted with. They
+    /// can't be read without it; without one, whoever may read their folder can.
+    #[arg(long, env = "CHANGEOVER_BACKUP_KEY_FILE", value_name = "FILE", requires = "backup")]
+    pub backup_key_file: Option<PathBuf>,
+    /// How many backups of the app stay, the newest ones.
+    #[arg(long, env = "CHANGEOVER_KEEP_BACKUPS", value_name = "N", default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub keep_backups: usize,
     /// Accept a loss that `check` names by its code; may be given several times.
     #[arg(long, env = "CHANGEOVER_ALLOW", value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,
@@ -314,6 +339,20 @@ pub struct Rollback {
     /// The helper.
     #[command(flatten)]
     pub helper: Helper,
+}
+
+/// What is backed up, if anything: all of it where there are no paths.
+#[derive(Debug, Clone)]
+pub struct BackupPaths(pub Option<Vec<String>>);
+
+fn backup_paths(text: &str) -> Result<BackupPaths, String> {
+    match text {
+        "all" | "1" | "true" => Ok(BackupPaths(Some(Vec::new()))),
+        "none" | "0" | "false" => Ok(BackupPaths(None)),
+        _ => {
+            text.split(',').map(inner_path).collect::<Result<_, _>>().map(|p| BackupPaths(Some(p)))
+        }
+    }
 }
 
 /// `90s`, `2m`, `1h 30m`.

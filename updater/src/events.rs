@@ -59,6 +59,13 @@ pub enum Event {
         /// The container it is about.
         member: String,
     },
+    /// How far reading or writing the app's data is.
+    Data {
+        /// Bytes so far.
+        done_bytes: u64,
+        /// Bytes in all, as far as that is known.
+        total_bytes: u64,
+    },
     /// A step is done, or taken back.
     Step {
         /// Its stable key.
@@ -132,6 +139,9 @@ impl fmt::Display for Event {
             }
             Event::Started { handover, .. } => write!(f, "hand-over by {handover}"),
             Event::Begun { name, member, .. } => write!(f, "{name} ({member}) …"),
+            Event::Data { done_bytes, total_bytes } => {
+                write!(f, "data: {} of {} MB", done_bytes / 1_000_000, total_bytes / 1_000_000)
+            }
             Event::Step { name, member, milliseconds, .. } => {
                 write!(f, "{name} ({member}, {milliseconds} ms)")
             }

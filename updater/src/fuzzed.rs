@@ -201,7 +201,7 @@ mod tests {
             let members = plan.members.iter();
             let members =
                 members.map(|_| MemberFacts { old: look(), new: look(), ..Default::default() });
-            let facts = Facts { members: members.collect(), refusal: None };
+            let facts = Facts { members: members.collect(), refusal: None, ..Default::default() };
             let decided = next(&plan, &facts);
             shows_page(&plan, &facts, &decided);
             let _ = Plan::recorded_in(&json!({ labels::RECORD: json!(plan.record()).to_string() }));

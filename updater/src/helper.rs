@@ -126,6 +126,9 @@ pub async fn run(
     });
     let mut runner = Runner::new(&engine, &plan, &me, switch, progress);
     let outcome = runner.run().await?;
+    if matches!(outcome, Outcome::Updated | Outcome::RolledBack) {
+        runner.clear().await;
+    }
     runner.drain(DRAIN_LIMIT).await;
     tell(&engine, &plan, runner.progress()).await;
     stand_down(&engine, &me, &outcome).await;

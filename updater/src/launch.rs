@@ -3,6 +3,7 @@
 //! All that can be refused is refused here, while the app still serves and
 //! nothing has been touched.
 
+mod backup;
 mod certificate;
 mod compose;
 mod dependants;
@@ -22,6 +23,7 @@ mod told;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use backup::BackupRequest;
 pub use compose::Pin;
 pub use error::LaunchError;
 pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
@@ -79,6 +81,8 @@ pub struct Request {
     pub notify: Option<Notify>,
     /// Where it is written down how it ended, where the app's labels don't say.
     pub history: Option<Place>,
+    /// What of the app's data is kept, to be put back if the new version fails.
+    pub backup: Option<BackupRequest>,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }
@@ -102,6 +106,7 @@ impl Request {
             certificate: None,
             carry: Vec::new(),
             retag: Retag::No,
+            backup: None,
             notify: None,
             history: None,
             allow: Vec::new(),

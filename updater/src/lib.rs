@@ -67,6 +67,19 @@
 //! new one removed or renamed to `<app>.failed`; a helper stopped or removed stays so until
 //! `resume`. Names and policies are put right, since without them nobody finds the way.
 //!
+//! # Data
+//!
+//! Where the plan says so, [`backup`] keeps what the app may write to: a first pass while
+//! it serves, before anything is created; a second one once old is stopped, which finds
+//! only what has changed. It is put back on the way back, whenever new may have run, and
+//! before old is armed: at a power cut old must not come up by itself on data of new's.
+//! That old is armed, on the way back, therefore means that its data is its own. A helper
+//! that was killed backs up or puts back once more; so that it never overwrites what old
+//! has written since, a snapshot names the starts of the old containers that it was taken
+//! after, and is put back as long as these are their last ones. For the same reason a new
+//! version that fell with the engine is started again only while that is so: where somebody
+//! has started old in between, the data is old's, without a snapshot, and old stays.
+//!
 //! # Hand-over
 //!
 //! Who answers on the app's port is not a step but a consequence: before every call
@@ -128,7 +141,8 @@
 //! **The model** (`swap/model.rs`, where the invariants are listed) walks all reachable
 //! states of the table, with reboots, crashes of helper and new version, refusals, bad
 //! images, a person's rollback and a person's start of old at any time, for all restart
-//! policies, for one container and for a set of two. It assumes that
+//! policies, for one container and for a set of two, with the data kept and put back. It
+//! assumes that
 //!
 //! - one engine call is atomic, and rename and policy are durable when it returns;
 //! - at a boot the engine starts what its documentation says, by restart policies;

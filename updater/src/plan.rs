@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,6 +47,9 @@ pub struct Plan {
     /// Where it is written down how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Keep>,
+    /// What of the app's data is kept, and put back if the new version is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupPlan>,
     /// The image that an update made for its own helper, to be cleared away with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_helper_image: Option<String>,
@@ -271,6 +275,70 @@ impl TryFrom<String> for HostAddress {
     }
 }
 
+/// What of the app's data is kept, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupPlan {
+    /// Where the backups are. Those of this app have a folder of its name in there.
+    pub to: Store,
+    /// So many backups stay.
+    pub keep: usize,
+    /// What is left out: paths in the container, or patterns for names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// A file on the engine's host that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// What is kept.
+    pub sources: Vec<Kept>,
+}
+
+/// Where backups are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// A volume of the engine's.
+    Volume(String),
+    /// A folder on the engine's host.
+    Host(PathBuf),
+}
+
+/// A volume or a folder that is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// What it is called in the backup.
+    pub name: String,
+    /// Where it is in the app's container.
+    pub path: String,
+    /// The mount by which the helper gets it; without its target.
+    pub mount: Value,
+}
+
+impl std::str::FromStr for Store {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Store, String> {
+        match text.starts_with('/') {
+            true if text.trim_end_matches('/').is_empty() => Err("not the host's root".into()),
+            true => Ok(Store::Host(text.into())),
+            false if text.is_empty() || text.contains('/') => {
+                Err("name a volume, or a folder on the engine's host by its whole path".into())
+            }
+            false => Ok(Store::Volume(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Store::Volume(name) => write!(f, "the volume {name}"),
+            Store::Host(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// How the new version proves that it works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -370,6 +438,11 @@ impl Member {
 }
 
 impl Plan {
+    /// Whether the app's data is kept: only what runs writes any.
+    pub fn keeps_data(&self) -> bool {
+        self.backup.is_some() && self.members.iter().any(|member| member.old.running)
+    }
+
     /// The helper's name. It is the lock: a second update gets a conflict.
     pub fn helper_name(&self) -> String {
         helper_name(&self.app)

@@ -94,7 +94,8 @@ impl Progress {
     fn publish(&self, phase: Phase, step: usize) {
         let mut status = self.page.status();
         status.phase = phase;
-        status.steps = steps(phase, step);
+        let keeps_data = status.steps.iter().any(|step| step.key == DATA[0]);
+        status.steps = steps(phase, step, keeps_data);
         status.elapsed_seconds = self.begun.elapsed().as_secs();
         status.retry_after_seconds = if phase == Phase::NeedsAPerson { 30 } else { 2 };
         self.page.publish(status);
@@ -110,7 +111,7 @@ pub fn initial_status(plan: &Plan) -> Status {
         from: plan.page.from.clone(),
         to: plan.page.to.clone(),
         phase: Phase::Updating,
-        steps: steps(Phase::Updating, 0),
+        steps: steps(Phase::Updating, 0, plan.keeps_data()),
         started_at: Timestamp::now().to_string(),
         elapsed_seconds: 0,
         retry_after_seconds: 2,
@@ -126,7 +127,7 @@ pub fn sample_status(title: &str, phase: Phase, step: &str, elapsed_seconds: u64
         from: "1.4.2".into(),
         to: "1.5.0".into(),
         phase,
-        steps: steps(phase, STEPS.iter().position(|known| known.key == step).unwrap_or(0)),
+        steps: steps(phase, STEPS.iter().position(|known| known.key == step).unwrap_or(0), false),
         started_at: Timestamp::now().to_string(),
         elapsed_seconds,
         retry_after_seconds: 2,
@@ -140,12 +141,14 @@ fn gate() -> usize {
 /// What visitors are told of: the steps that mean something to them. Arming and
 /// parking happen within the next one.
 const VISIBLE: [&str; 5] = ["create-new", "stop-old", "promote-new", "start-new", "gate"];
+/// The same for the data, where it is kept: on the way forward, and on the way back.
+const DATA: [&str; 2] = ["back-up", "put-back"];
 
 /// The visible steps, in the order in which they are done or, on the way back, undone.
-fn steps(phase: Phase, current: usize) -> Vec<StepStatus> {
+fn steps(phase: Phase, current: usize, keeps_data: bool) -> Vec<StepStatus> {
     let back = matches!(phase, Phase::RollingBack | Phase::RolledBack | Phase::NeedsAPerson);
-    let mut rows: Vec<usize> =
-        (0..STEPS.len()).filter(|n| VISIBLE.contains(&STEPS[*n].key)).collect();
+    let is_visible = |key| VISIBLE.contains(&key) || keeps_data && key == DATA[usize::from(back)];
+    let mut rows: Vec<usize> = (0..STEPS.len()).filter(|n| is_visible(STEPS[*n].key)).collect();
     let mut current = current;
     if back {
         // Preparing isn't taken back, and starting old lasts until it answers.
@@ -161,7 +164,8 @@ fn steps(phase: Phase, current: usize) -> Vec<StepStatus> {
         _ => StepState::Done,
     };
     let row = |n: usize| StepStatus {
-        key: STEPS[n].key.to_owned(),
+        // One word for the data, and its opposite.
+        key: if STEPS[n].key == DATA[1] { DATA[0] } else { STEPS[n].key }.to_owned(),
         name: if back { STEPS[n].undo_name } else { STEPS[n].name }.to_owned(),
         state: state(n),
     };
@@ -174,7 +178,7 @@ mod tests {
 
     fn told(phase: Phase, key: &str) -> Vec<String> {
         let current = STEPS.iter().position(|step| step.key == key).expect("a step");
-        let told = steps(phase, current);
+        let told = steps(phase, current, false);
         told.iter().map(|step| format!("{} {:?}", step.key, step.state)).collect()
     }
 
@@ -190,6 +194,18 @@ mod tests {
         ];
         assert_eq!(parking, expected);
         assert!(told(Phase::Updated, "watch-new").iter().all(|step| step.ends_with("Done")));
+    }
+
+    #[test]
+    fn data_is_a_step_where_it_is_kept() {
+        let keys = |phase, current| -> Vec<String> {
+            let current = STEPS.iter().position(|step| step.key == current).expect("a step");
+            let told = steps(phase, current, true);
+            told.iter().map(|step| format!("{} {:?}", step.key, step.state)).collect()
+        };
+        assert_eq!(keys(Phase::Updating, "back-up")[1..3], ["stop-old Done", "back-up Active"]);
+        let back = keys(Phase::RollingBack, "put-back");
+        assert_eq!(back[1..4], ["start-new Done", "back-up Active", "promote-new Waiting"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Before changing the order, read the invariants at the top of `model.rs`, which
 //! walks every reachable state through crashes and reboots.
 
+pub mod data;
 mod decide;
 pub mod facts;
 #[cfg(test)]
@@ -62,6 +63,19 @@ pub enum Order {
 /// so arming is part of it: old is armed from before it is stopped until just
 /// before new starts, new only once it has proved itself, never both.
 pub const STEPS: &[Step] = &[
+    // Nearly all of the reading and writing is done while the app still serves. What it
+    // changes meanwhile is what "back up the data" finds.
+    Step {
+        name: "back up the data while the app serves",
+        undo_name: "keep the backup",
+        key: "first-pass",
+        order: Order::AsStarted,
+        page: false,
+        done: |v| v.data.is_passed,
+        act: |_| Call::FirstPass,
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
     Step {
         name: "create the new container",
         undo_name: "keep the failed container as evidence",
@@ -138,7 +152,19 @@ pub const STEPS: &[Step] = &[
         undone: |v| !v.runs() || v.old_gone_or(|old| old.running),
         undo: |v| Call::Start { id: v.old_id() },
     },
-    // Only now does nobody write them any more. Old is still armed.
+    // Only now does nobody write any more. Old is still armed: until new is about to
+    // start, the data is its own.
+    Step {
+        name: "back up the data",
+        undo_name: "keep the backup",
+        key: "back-up",
+        order: Order::AsStarted,
+        page: true,
+        done: |v| v.data.is_kept,
+        act: |v| if v.data.is_touched { Call::FindBackup } else { Call::BackUp },
+        undone: |_| true,
+        undo: |_| Call::Nothing,
+    },
     Step {
         name: "carry files over",
         undo_name: "leave the failed container its files",
@@ -183,6 +209,19 @@ pub const STEPS: &[Step] = &[
         // Old is to come back even if we die between this and its start.
         undone: |v| !v.runs() || v.old_gone_or(|old| old.running || old.policy_is(&always())),
         undo: |v| Call::SetPolicy { id: v.old_id(), policy: always() },
+    },
+    // On the way back before old is armed: at a power cut it must not come up by itself
+    // on data that new has touched.
+    Step {
+        name: "leave the data to the new container",
+        undo_name: "put the data back",
+        key: "put-back",
+        order: Order::AsStarted,
+        page: true,
+        done: |_| true,
+        act: |_| Call::Nothing,
+        undone: |v| v.data.is_put_back,
+        undo: |_| Call::PutBack,
     },
     Step {
         name: "start the new container",
@@ -259,10 +298,10 @@ pub const STEPS: &[Step] = &[
 ];
 
 /// Where in [`STEPS`] the old container serves: everything behind it is the gap.
-pub(crate) const SERVE: usize = 4;
+pub(crate) const SERVE: usize = 5;
 
 /// Where in [`STEPS`] the old container is removed. Beyond, nothing can be refused.
-pub(crate) const REMOVE: usize = 14;
+pub(crate) const REMOVE: usize = 17;
 
 /// One engine call, or one look at whether somebody answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -323,6 +362,16 @@ pub enum Call {
         /// The reference.
         reference: String,
     },
+    /// Back up what the app has at the moment, so that less is left to do later.
+    FirstPass,
+    /// Back up the data that nobody is writing to any more.
+    BackUp,
+    /// Look whether what was backed up is what old has left: new has run since, and is to
+    /// run once more.
+    FindBackup,
+    /// Make the data what it was when it was backed up. Does no harm to do again, as
+    /// long as old hasn't run since.
+    PutBack,
     /// Look whether the new container works.
     WatchNew,
     /// Look whether the old container answers again.

@@ -63,7 +63,8 @@ fn is_a_helper(world: &World) {
     let size = image["Size"].as_u64().expect("a size");
     // Only the program that is shipped is small.
     if std::env::var_os("CHANGEOVER_BIN_DIR").is_some() {
-        assert!(size <= 6_000_000, "the image has {size} bytes");
+        // Of these, a third of a million keeps data and puts it back.
+        assert!(size <= 6_500_000, "the image has {size} bytes");
     }
 }
 

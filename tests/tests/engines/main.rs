@@ -7,6 +7,7 @@ mod button;
 mod commands;
 mod compose;
 mod crashes;
+mod data;
 mod examples;
 mod image;
 mod podman;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         .chain(same::cases())
         .chain(compose::cases())
         .chain(soak::cases())
+        .chain(data::cases())
         .collect();
     let mut on_podman = podman::cases();
     if crashes::torture() {

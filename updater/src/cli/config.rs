@@ -166,12 +166,18 @@ mod tests {
         let good = |name: &str, values: &[&str]| check(&command, &setting(name, values)).is_ok();
         assert!(good("health-timeout", &["5m"]) && good("retag", &["true"]));
         assert!(
+            good("backup", &["true"])
+                && good("backup", &["none"])
+                && good("backup", &["/data,/db"])
+        );
+        assert!(
             good("allow", &["a", "b"]) && good("verbose", &["false"]) && good("pull", &["never"])
         );
         for (name, value) in [
             ("health-timeout", "soon"),
             ("pull", "no"),
             ("retag", "1"),
+            ("backup", "data"),
             ("config", "x"),
             ("name", "web"),
             ("notify", "hook"),

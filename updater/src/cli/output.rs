@@ -47,7 +47,7 @@ impl Output {
                 }
             }
             Manner::Plain => {
-                if matches!(event, Event::Begun { .. }) {
+                if matches!(event, Event::Begun { .. } | Event::Data { .. }) {
                     return;
                 }
                 // A line for each percent would bury everything else.
@@ -114,6 +114,15 @@ fn show_on(bar: &ProgressBar, event: &Event) {
             bar.set_message(format!("pull {image}: {status}"));
         }
         Event::Pull { image, status, .. } => bar.set_message(format!("pull {image}: {status}")),
+        Event::Data { done_bytes, total_bytes } => {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes}/{total_bytes}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_length(*total_bytes);
+            bar.set_position(*done_bytes);
+        }
         Event::Begun { .. } => bar.set_message(event.to_string()),
         Event::Step { .. } | Event::Condemned { .. } | Event::Finished { .. } => {
             bar.set_style(ProgressStyle::default_spinner());

@@ -11,8 +11,8 @@ use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::identity::own_name;
 use crate::launch::{
-    HealthRequest, HelperOptions, LaunchError, NEEDS_A_PERSON, Prepared, PullPolicy, Remark,
-    Request, Retag, Surroundings, is_finished, is_leaving, launch, prepare,
+    BackupRequest, HealthRequest, HelperOptions, LaunchError, NEEDS_A_PERSON, Prepared, PullPolicy,
+    Remark, Request, Retag, Surroundings, is_finished, is_leaving, launch, prepare,
 };
 use crate::notify::Notify;
 use crate::plan::{Image, Plan, helper_name, labels};
@@ -66,6 +66,12 @@ fn explain(prepared: &Prepared, request: &Request, output: &Output) {
         for path in &member.carry {
             output.say(&format!("carried over: {path}, which is in the container itself"));
         }
+    }
+    for kept in plan.backup.iter().flat_map(|backup| &backup.sources) {
+        output.say(&format!("backed up, and put back if need be: {}", kept.path));
+    }
+    if let Some(backup) = &plan.backup {
+        output.say(&format!("backups: in {}, the newest {} stay", backup.to, backup.keep));
     }
     for published in &plan.handover.published {
         let answers = if published.answers { "answers now" } else { "does not answer now" };
@@ -394,6 +400,13 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         history: how.history.clone(),
         carry: how.carry.clone(),
         retag: if how.retag { Retag::Own } else { Retag::No },
+        backup: how.backup.clone().and_then(|backup| backup.0).map(|paths| BackupRequest {
+            paths,
+            to: how.backup_to.clone(),
+            exclude: how.backup_exclude.clone(),
+            keep: how.keep_backups,
+            key_file: how.backup_key_file.clone(),
+        }),
         allow: how.allow.clone(),
     })
 }

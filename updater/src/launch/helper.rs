@@ -12,7 +12,8 @@ use crate::engine::{Engine, EngineError};
 use crate::history::FOLDER;
 use crate::notify;
 use crate::place::Place;
-use crate::plan::{HandoverMode, Plan, labels};
+use crate::plan::{HandoverMode, Plan, Store, labels};
+use crate::swap::data;
 use crate::swap::observe::observe;
 use crate::swap::{Ending, is_owed};
 
@@ -116,6 +117,12 @@ pub(super) async fn start(
         {
             return Err(failed("the folder of --history is not there on the engine's host", error));
         }
+        Err(error) if backup_paths(&plan).any(|path| is_about(&error, Some(path))) => {
+            return Err(failed(
+                "the folder of --backup-to, or the file of --backup-key-file, is not there on the engine's host",
+                error,
+            ));
+        }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
                 "the engine's socket is somewhere else on the host\nhint: say where with --socket /path/on/the/host/docker.sock",
@@ -155,6 +162,17 @@ pub(super) async fn start(
         return Err(again(error));
     }
     Ok((plan, id))
+}
+
+/// What has to be on the host for the backups.
+fn backup_paths(plan: &Plan) -> impl Iterator<Item = &Path> {
+    plan.backup.iter().flat_map(|backup| {
+        let folder = match &backup.to {
+            Store::Host(folder) => Some(folder.as_path()),
+            Store::Volume(_) => None,
+        };
+        folder.into_iter().chain(backup.key_file.as_deref())
+    })
 }
 
 /// The files that the helper reads on the host, and where it finds them.
@@ -250,7 +268,11 @@ fn create_body(
     if plan.handover.mode == HandoverMode::Redirect {
         capabilities.push("NET_ADMIN");
     }
-    if on_host(plan).next().is_some() || plan.history.is_some() {
+    if plan.keeps_data() {
+        // Whatever is in a volume is read, and made again with its owners, modes,
+        // attributes and devices.
+        capabilities.extend(["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"]);
+    } else if on_host(plan).next().is_some() || plan.history.is_some() {
         // Keys and volumes belong to whom the app runs as, and root without this is anybody.
         capabilities.push("DAC_OVERRIDE");
     }
@@ -267,7 +289,8 @@ fn create_body(
         let (kind, source) = history.mount.parts();
         json!({ "Type": kind, "Source": source, "Target": FOLDER })
     });
-    let mounts: Vec<Value> = socket.into_iter().chain(to_read).chain(history).collect();
+    let mounts: Vec<Value> =
+        socket.into_iter().chain(to_read).chain(history).chain(data_mounts(plan)).collect();
     json!({
         "Image": image,
         "Entrypoint": ["/changeover"],
@@ -303,6 +326,28 @@ fn create_body(
             "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
         },
     })
+}
+
+/// The app's data, and where it is kept.
+fn data_mounts(plan: &Plan) -> Vec<Value> {
+    let Some(backup) = plan.backup.as_ref().filter(|_| plan.keeps_data()) else {
+        return Vec::new();
+    };
+    let mut mounts: Vec<Value> = Vec::new();
+    for (n, kept) in backup.sources.iter().enumerate() {
+        let mut mount = kept.mount.clone();
+        mount["Target"] = data::source(n).into();
+        mounts.push(mount);
+    }
+    mounts.push(match &backup.to {
+        Store::Volume(name) => json!({ "Type": "volume", "Source": name, "Target": data::STORE }),
+        Store::Host(folder) => json!({ "Type": "bind", "Source": folder, "Target": data::STORE }),
+    });
+    if let Some(file) = &backup.key_file {
+        mounts
+            .push(json!({ "Type": "bind", "Source": file, "Target": data::KEY, "ReadOnly": true }));
+    }
+    mounts
 }
 
 /// This very program.

@@ -9,8 +9,8 @@ use tracing::warn;
 use super::image::canonical;
 use super::preflight::Found;
 use super::{
-    HealthRequest, LaunchError, Prepared, Remark, Request, Retag, Surroundings, certificate,
-    compose, dependants, layer, reach, text, told,
+    HealthRequest, LaunchError, Prepared, Remark, Request, Retag, Surroundings, backup,
+    certificate, compose, dependants, layer, reach, text, told,
 };
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
@@ -73,6 +73,7 @@ pub(super) async fn plan(
             along(engine, &found, dependant, &members, &mut published, &mut remains).await?;
         members.push(member);
     }
+    let backup = backup::choose(request, &found, &mut remains.remarks)?;
     let plan = Plan {
         notify: told::notify(engine, request, &found, &members[0].probe, &published).await?,
         history: told::history(request, &found)?,
@@ -97,6 +98,7 @@ pub(super) async fn plan(
             to: version_of(&request.image),
         },
         members,
+        backup,
         own_helper_image: None,
     };
     let surroundings = Surroundings::of(engine, found.own.as_ref());

@@ -43,6 +43,13 @@ pub enum Remark {
         /// The image that comes.
         image: String,
     },
+    /// A rollback brings the old version back to the data as the new one leaves it.
+    DataStays {
+        /// The container's name.
+        container: String,
+        /// Where in it.
+        paths: Vec<String>,
+    },
     /// The engine doesn't tell MAC addresses that were asked for on these networks from
     /// generated ones, and new ones are generated.
     MacAddresses {
@@ -60,6 +67,7 @@ impl Remark {
             Remark::ChangedFiles { .. } => "changed-files",
             Remark::UnknownLayer { .. } => "unknown-layer",
             Remark::MacAddresses { .. } => "mac-addresses",
+            Remark::DataStays { .. } => "data-stays",
             Remark::ComposePin { .. } => "compose-pin",
             Remark::ComposeUnknown { .. } => "compose-unknown",
         }
@@ -116,6 +124,11 @@ impl fmt::Display for Remark {
             Remark::ComposeUnknown { files, before, image } => write!(
                 f,
                 "as long as {files} says {before}, `docker compose up` would bring that back; it can't be looked at from here. Let it say {image}, or update with --retag"
+            ),
+            Remark::DataStays { container, paths } => write!(
+                f,
+                "what the new version does to the data of `{container}` stays after a rollback: {}; --backup puts it back as it was",
+                some_of(paths)
             ),
             Remark::MacAddresses { container, networks } => write!(
                 f,

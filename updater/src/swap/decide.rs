@@ -1,7 +1,7 @@
 //! The decision: a pure function from facts to the next call.
 
 use super::facts::{Container, Facts, MemberFacts};
-use super::view::View;
+use super::view::{Data, View};
 use super::{Direction, Next, Order, Outcome, SERVE, STEPS};
 use crate::plan::{Member, Plan};
 
@@ -140,6 +140,7 @@ fn is_condemned(lead: &View, views: &[View]) -> bool {
 
 fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
     let committed = facts.members.first().is_some_and(|lead| lead.old.is_none());
+    let data = Data::of(plan, facts);
     let view = |(plan, facts): (&'a Member, &'a MemberFacts)| View {
         plan,
         old: facts.old.as_ref(),
@@ -151,6 +152,7 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         old_answers: facts.old_answers,
         committed,
         fell_with_engine: facts.fell_with_engine,
+        data,
     };
     plan.members.iter().zip(&facts.members).map(view).collect()
 }

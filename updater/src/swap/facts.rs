@@ -12,6 +12,19 @@ pub struct Facts {
     /// A forward step that the engine refused, in words. An observation like any
     /// other: a restarted helper asks again and is refused again.
     pub refusal: Option<String>,
+    /// How far the data of all members together is kept, or put back.
+    pub data: DataFacts,
+}
+
+/// What this helper has done for the data. One that was restarted does it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct DataFacts {
+    /// The first pass is over.
+    pub passed: bool,
+    /// The snapshot was taken since the old version was stopped.
+    pub kept: bool,
+    /// What the snapshot holds was put back.
+    pub put_back: bool,
 }
 
 /// The two containers of one member.

@@ -25,17 +25,22 @@
 //! 9. A good version is not given up because the engine, or the whole machine, went down
 //!    while it was on its way in, however often.
 //! 10. Nobody stops an old container that was seen to be started by a person.
-//! 11. The page is shown whenever no version runs, and never while an untouched
+//! 11. Where data is kept, new is never started without a snapshot of what old has left,
+//!     taken while nobody ran, and old never runs, be it by a boot, on what new has
+//!     touched and nobody has put back, unless a person has started it. What that old has
+//!     written is never overwritten, nor left to a new one without a snapshot of its own.
+//! 12. The page is shown whenever no version runs, and never while an untouched
 //!     old version or an accepted new one serves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
-use super::facts::{Container, Facts, MemberFacts, Sameness, Verdict};
+use super::facts::{Container, DataFacts, Facts, MemberFacts, Sameness, Verdict};
 use super::{Call, Direction, Next, Outcome, SERVE, STEPS, next, shows_page};
 use crate::plan::{
-    Expected, GatePlan, HandoverMode, HandoverPlan, Image, Member, Old, PageSettings, Plan, Probe,
+    BackupPlan, Expected, GatePlan, HandoverMode, HandoverPlan, Image, Member, Old, PageSettings,
+    Plan, Probe, Store,
 };
 
 /// Calls within which the helper must be done from any state.
@@ -91,6 +96,8 @@ struct World {
     fate: Fate,
     policy: &'static str,
     ran: bool,
+    /// The plan says to keep the data.
+    keeps_data: bool,
     members: Vec<(Option<Simulated>, Option<Simulated>)>,
     /// Somebody removed an old container before its time.
     bereaved: bool,
@@ -106,6 +113,12 @@ struct World {
     fell: Vec<bool>,
     /// The helper has seen that somebody started an old container.
     taken_back: bool,
+    /// What the helper has done for the data; it forgets that when it dies.
+    data: DataFacts,
+    /// There is a snapshot of the data as old has left it.
+    kept: bool,
+    /// New has run on the data since it was last what old had left.
+    touched: bool,
 }
 
 impl World {
@@ -121,6 +134,7 @@ impl World {
             fate,
             policy,
             ran,
+            keeps_data: false,
             members: (0..size).map(|n| (Some(old(n)), None)).collect(),
             bereaved: false,
             refused: false,
@@ -131,7 +145,22 @@ impl World {
             answers: vec![false; size],
             fell: vec![false; size],
             taken_back: false,
+            data: DataFacts::default(),
+            kept: false,
+            touched: false,
         }
+    }
+
+    fn keeping_data(self) -> World {
+        World { keeps_data: true, ..self }
+    }
+
+    /// Old runs from now on.
+    fn old_runs(&mut self) {
+        if self.keeps_data {
+            assert!(!self.touched, "old runs on data of new: {self:?}");
+        }
+        (self.kept, self.data.kept) = (false, false);
     }
 
     fn plan(&self) -> Plan {
@@ -178,6 +207,13 @@ impl World {
                 face: Default::default(),
                 certificate: None,
             },
+            backup: self.keeps_data.then(|| BackupPlan {
+                to: Store::Volume("backups".into()),
+                keep: 3,
+                exclude: Vec::new(),
+                key_file: None,
+                sources: Vec::new(),
+            }),
             own_helper_image: None,
         }
     }
@@ -224,6 +260,7 @@ impl World {
         Facts {
             members: self.members.iter().enumerate().map(member).collect(),
             refusal: self.refused.then(|| "no".to_owned()),
+            data: self.data,
         }
     }
 
@@ -249,6 +286,27 @@ impl World {
                     }
                 },
                 Call::Connect { .. } => {}
+                Call::FirstPass => world.data.passed = true,
+                Call::BackUp => {
+                    let runs = |b: &Option<Simulated>| b.as_ref().is_some_and(|b| b.running);
+                    let anybody = self.members.iter().any(|(old, new)| runs(old) || runs(new));
+                    assert!(!anybody, "backed up what is being written: {self:?}");
+                    assert!(!self.touched, "backed up what new has touched: {self:?}");
+                    world.data.kept = true;
+                    world.kept = true;
+                }
+                Call::FindBackup => match self.kept {
+                    true => world.data.kept = true,
+                    false => world.refused = true,
+                },
+                Call::PutBack => {
+                    let runs = |b: &Option<Simulated>| b.as_ref().is_some_and(|b| b.running);
+                    let anybody = self.members.iter().any(|(old, new)| runs(old) || runs(new));
+                    assert!(!anybody, "put back what is being written: {self:?}");
+                    world.data.put_back = true;
+                    // Without a snapshot of this very state it does nothing.
+                    world.touched &= !self.kept;
+                }
                 Call::Tag { .. } => {
                     assert!(
                         world.members[*member].0.is_none(),
@@ -292,6 +350,15 @@ impl World {
                         found.stopped_by_hand = false;
                         found.running = fate != Fate::ExitsAtOnce;
                         world.fell[*member] = false;
+                        if self.keeps_data {
+                            // Past the commit there is nothing to put it back for.
+                            let committed = self.members[0].0.is_none();
+                            assert!(
+                                self.kept || committed,
+                                "started new without a backup: {self:?}"
+                            );
+                            world.touched = true;
+                        }
                     }
                 },
                 Call::Start { id } => {
@@ -300,6 +367,7 @@ impl World {
                     found.running = true;
                     found.stopped_by_hand = false;
                     world.answers[*member] = false;
+                    world.old_runs();
                 }
                 Call::Rename { id, to } => world.rename(id, to),
                 Call::Remove { id } => {
@@ -352,6 +420,8 @@ impl World {
             let mut started = self.clone();
             let old = started.find("old0");
             (old.running, old.started, old.stopped_by_hand) = (true, LATER, false);
+            // Whoever does that takes the data as it is, and nothing is put back any more.
+            (started.kept, started.touched, started.data.kept) = (false, false, false);
             worlds.push(started.clone());
             started.taken_back = true;
             worlds.push(started);
@@ -399,6 +469,7 @@ impl World {
         world.answers.fill(false);
         world.fell.fill(false);
         world.taken_back = false;
+        world.data = DataFacts::default();
         world
     }
 
@@ -415,6 +486,10 @@ impl World {
         }
         for (n, (_, new)) in world.members.iter().enumerate() {
             world.fell[n] = new.as_ref().is_some_and(|new| new.started != NEVER && !new.running);
+        }
+        let runs = |b: &Option<Simulated>| b.as_ref().is_some_and(|b| b.running);
+        if world.members.iter().any(|(old, _)| runs(old)) {
+            world.old_runs();
         }
         world
     }
@@ -548,7 +623,13 @@ fn every_state_ends_well_whatever_crashes_in_between() {
         for policy in ["no", "on-failure", "unless-stopped", "always"] {
             for ran in [true, false] {
                 for size in [1, 2] {
-                    queue.push_back(World::fresh(fate, policy, ran, size));
+                    let world = World::fresh(fate, policy, ran, size);
+                    // An app that doesn't run has its data to itself all the time. For a set
+                    // of two, the policies under which most can come back are enough.
+                    if ran && (size == 1 || matches!(policy, "unless-stopped" | "always")) {
+                        queue.push_back(world.clone().keeping_data());
+                    }
+                    queue.push_back(world);
                 }
             }
         }
@@ -578,6 +659,7 @@ fn a_good_version_comes_in_however_often_the_engine_goes_down() {
     for policy in ["no", "on-failure", "unless-stopped", "always"] {
         for size in [1, 2] {
             queue.push_back(World::fresh(Fate::Good, policy, true, size));
+            queue.push_back(World::fresh(Fate::Good, policy, true, size).keeping_data());
         }
     }
     while let Some(world) = queue.pop_front() {
@@ -597,7 +679,7 @@ fn a_good_version_comes_in_however_often_the_engine_goes_down() {
 
 #[test]
 fn a_good_version_takes_the_steps_of_the_table_in_order() {
-    let world = World::fresh(Fate::Good, "unless-stopped", true, 1);
+    let world = World::fresh(Fate::Good, "unless-stopped", true, 1).keeping_data();
     let mut keys = Vec::new();
     let mut now = world;
     loop {
@@ -611,10 +693,12 @@ fn a_good_version_takes_the_steps_of_the_table_in_order() {
         }
     }
     let expected = [
+        "first-pass",
         "create-new",
         "compare-new",
         "arm-old",
         "stop-old",
+        "back-up",
         "park-old",
         "promote-new",
         "disarm-old",

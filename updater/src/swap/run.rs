@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::facts::{Container, Sameness, Verdict};
+use super::data::{Keeper, state};
+use super::facts::{Container, DataFacts, Facts, Sameness, Verdict};
 use super::observe::{Observed, observe, update_label};
 use super::{Call, Direction, Next, Outcome, REMOVE, STEPS, next, shows_page};
 use crate::engine::{Engine, EngineError, Tether};
@@ -63,6 +64,7 @@ pub struct Runner<'a> {
     /// Whether it was the engine that has started this helper, for the first time or when
     /// it came back, and not the helper's own end.
     started_by_engine: bool,
+    keeper: Option<Keeper>,
     seen: Seen,
 }
 
@@ -75,6 +77,7 @@ struct Seen {
     verdicts: Vec<Verdict>,
     old_answers: Vec<bool>,
     refusal: Option<String>,
+    data: Data,
     /// What is being done, and since when.
     doing: Option<(Doing, Instant)>,
     /// What was done last, and how often in a row: a call that the engine accepts
@@ -97,6 +100,15 @@ struct Seen {
     stopped: Vec<Option<Tether>>,
     /// The old containers that somebody has started all the same.
     taken_back: Vec<bool>,
+}
+
+/// What this helper has done for the data.
+#[derive(Default)]
+struct Data {
+    passed: bool,
+    /// The state in which it was backed up.
+    kept: Option<Vec<String>>,
+    put_back: bool,
 }
 
 /// One step for one member in one direction.
@@ -161,6 +173,7 @@ impl<'a> Runner<'a> {
             gates: plan.members.iter().enumerate().map(gate).collect(),
             // Every engine starts to count anew when it comes back.
             started_by_engine: helper["RestartCount"] == 0,
+            keeper: Keeper::new(plan),
             seen: Seen {
                 sameness: vec![Sameness::Unknown; members],
                 carried: vec![false; members],
@@ -312,6 +325,13 @@ impl<'a> Runner<'a> {
             member.taken_back = self.seen.taken_back[n];
         }
         observed.facts.refusal = self.seen.refusal.clone();
+        let data = &self.seen.data;
+        observed.facts.data = DataFacts {
+            passed: data.passed,
+            // Old has run since, if its start is another one.
+            kept: data.kept.as_ref().is_some_and(|then| *then == state(&observed.facts)),
+            put_back: data.put_back,
+        };
         observed
     }
 
@@ -372,6 +392,9 @@ impl<'a> Runner<'a> {
             Call::Compare => self.compare(member, observed).await,
             Call::WatchNew => Ok(self.watch_new(member, observed).await),
             Call::WatchOld => Ok(self.watch_old(member, observed).await),
+            Call::FirstPass | Call::BackUp | Call::FindBackup | Call::PutBack => {
+                self.look_after_data(&call, &observed.facts).await.map(|()| true)
+            }
             call => self.act(member, call, observed).await.map(|()| true),
         };
         match done {
@@ -465,7 +488,47 @@ impl<'a> Runner<'a> {
             Call::Rename { id, to } => self.engine.rename(id, to).await,
             Call::Remove { id } => self.engine.remove(id).await,
             Call::Tag { image, reference } => self.engine.tag(image, reference).await,
-            Call::Compare | Call::WatchNew | Call::WatchOld | Call::Nothing => Ok(()),
+            Call::Compare
+            | Call::WatchNew
+            | Call::WatchOld
+            | Call::FirstPass
+            | Call::BackUp
+            | Call::FindBackup
+            | Call::PutBack
+            | Call::Nothing => Ok(()),
+        }
+    }
+
+    async fn look_after_data(&mut self, call: &Call, facts: &Facts) -> Result<(), EngineError> {
+        let (Some(keeper), progress) = (&self.keeper, &mut self.progress) else { return Ok(()) };
+        let data = &mut self.seen.data;
+        match call {
+            Call::FirstPass => {
+                keeper.first_pass(progress).await?;
+                data.passed = true;
+            }
+            Call::BackUp => {
+                keeper.back_up(progress, facts).await?;
+                data.kept = Some(state(facts));
+            }
+            Call::FindBackup => {
+                keeper.find(facts).await?;
+                data.kept = Some(state(facts));
+            }
+            _ => {
+                keeper.put_back(progress, facts).await?;
+                data.put_back = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Afterwards: clears away what is of no use any more.
+    pub async fn clear(&mut self) {
+        if let Some(keeper) = &self.keeper
+            && let Err(error) = keeper.clear().await
+        {
+            warn!(%error, "older backups could not be cleared away");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a step of the table sees, and the words in which it says its conditions.
 
-use super::facts::{Container, Sameness, Verdict};
-use crate::plan::Member;
+use super::facts::{Container, Facts, Sameness, Verdict};
+use crate::plan::{Member, Plan};
 
 /// One member as a step sees it: its plan and its facts.
 pub struct View<'a> {
@@ -18,6 +18,51 @@ pub struct View<'a> {
     pub(super) old_answers: bool,
     pub(super) committed: bool,
     pub(super) fell_with_engine: bool,
+    pub(super) data: Data,
+}
+
+/// How far the data of the whole set is: it is kept and put back for all at once.
+#[derive(Clone, Copy)]
+pub(super) struct Data {
+    /// The first pass is over, or nobody needs it any more.
+    pub(super) is_passed: bool,
+    /// There is a snapshot, or it is too late to need one: new runs, or old is gone.
+    pub(super) is_kept: bool,
+    /// New has run on it, so a snapshot of it would be none of old's any more.
+    pub(super) is_touched: bool,
+    /// Old may run on it: it was put back, or new has never touched it, or old has been
+    /// released already.
+    pub(super) is_put_back: bool,
+}
+
+impl Data {
+    pub(super) fn of(plan: &Plan, facts: &Facts) -> Data {
+        let (keeps, seen) = (plan.keeps_data(), facts.data);
+        let members = || plan.members.iter().zip(&facts.members);
+        let is_touched = members().any(|(_, m)| m.new.as_ref().is_some_and(Container::was_started));
+        // One that went down with the engine is started again only on data of which there
+        // still is a snapshot: old may have run in between, if a person has started it.
+        let down = |new: &Container| new.was_started() && !new.running;
+        let is_down = members().any(|(_, m)| m.new.as_ref().is_some_and(down));
+        let committed = facts.members.first().is_some_and(|lead| lead.old.is_none());
+        let untouched =
+            members().all(|(_, m)| m.new.as_ref().is_some_and(|new| !new.was_started()));
+        // Old is armed on the way back when its data is what it was, and not before.
+        let released = members().any(|(plan, m)| {
+            let back =
+                |old: &Container| old.running || plan.old.running && old.policy["Name"] == "always";
+            m.old.as_ref().is_some_and(back)
+        });
+        let nobody_left = members().all(|(_, m)| m.old.is_none());
+        let begun = members().any(|(_, m)| m.new.is_some())
+            || members().any(|(_, m)| m.old.as_ref().is_none_or(|old| !old.running));
+        Data {
+            is_passed: !keeps || seen.passed || begun,
+            is_kept: !keeps || seen.kept || committed || is_touched && !is_down,
+            is_touched,
+            is_put_back: !keeps || seen.put_back || untouched || released || nobody_left,
+        }
+    }
 }
 
 impl View<'_> {

@@ -1,0 +1,139 @@
+//! Data goes back too: after a rollback the volumes are what they were.
+
+use changeover_tests::lab::EngineKind;
+use changeover_tests::world::{World, web};
+use serde_json::json;
+
+use super::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    [
+        ("a_rollback_puts_the_data_back_exactly", puts_back as fn(EngineKind)),
+        ("a_helper_killed_while_data_is_kept_or_put_back_ends_it", killed),
+        ("only_the_newest_backups_stay", keeps_the_newest),
+        ("data_that_cannot_be_kept_refuses_the_update", refusals),
+    ]
+    .map(|(name, run)| Case { name, alone: false, run })
+    .to_vec()
+}
+
+/// Everything that can be said of a tree by the tools that every system has.
+const DESCRIBE: &str = "find . -printf '%P %y %m %U:%G %s %T@ %n %l\\n' | sort
+    find . -type f -exec sha256sum {} + | sort -k 2";
+
+/// `web` on `app:1`, with a volume of all sorts of things. Version 1 doesn't start on
+/// what version 2 has migrated.
+fn world_with_data(kind: EngineKind) -> World {
+    let world = World::start(kind);
+    let data = ("DATA", "/data/db");
+    world.image("app:1", &[("VERSION", "1"), data], &[]);
+    world.image("app:2", &[("VERSION", "2"), data], &[]);
+    world.image("app:bad", &[("VERSION", "2"), data, ("EXIT_MS", "700")], &[]);
+    let mut body = web("app:1");
+    body["HostConfig"]["Binds"] = json!(["data:/data", "/etc:/host/etc:ro"]);
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    in_volume(
+        &world,
+        "data",
+        "mkdir -p a/b && head -c 3000000 /dev/urandom > a/b/random && cp a/b/random copy
+         chown 1000:4000000000 copy && chmod 4750 copy && ln copy a/another && ln -s nowhere link
+         mkfifo -m 600 fifo && mknod device c 1 3 && touch -d 1950-01-01T00:00:00.123456789 old
+         truncate -s 50M sparse && echo end >> sparse && printf x > 'odd \\name' && chmod 000 db",
+    );
+    world
+}
+
+/// What a script says in the folder of a volume.
+fn in_volume(world: &World, volume: &str, script: &str) -> String {
+    let (status, found) = world.lab.api("GET", &format!("/volumes/{volume}"), None);
+    assert_eq!(status, 200, "{found}");
+    let folder = found["Mountpoint"].as_str().expect("a folder");
+    let script = format!("set -e; cd {folder}; {script}");
+    let done = world.lab.machine_command("sh").args(["-c", &script]).output().expect("a shell");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+fn puts_back(kind: EngineKind) {
+    let world = world_with_data(kind);
+    let before = in_volume(&world, "data", DESCRIBE);
+    let done = world.changeover(&["update", "web", "--image", "app:bad", "--backup"]).expect(20);
+    let steps = done.events.iter().filter(|event| event["event"] == "step");
+    let keys: Vec<&str> = steps.filter_map(|step| step["key"].as_str()).collect();
+    for key in ["first-pass", "back-up", "undo-put-back"] {
+        assert!(keys.contains(&key), "no {key} in {keys:?}");
+    }
+    // It wouldn't serve on migrated data.
+    world.assert_settled("1", true);
+    assert_eq!(in_volume(&world, "data", DESCRIBE), before);
+    // Whoever may not read the data may not read its backups.
+    let modes = "find . -mindepth 1 -type d -printf '%m\\n' -o -printf '%m\\n' | sort -u";
+    assert_eq!(in_volume(&world, "changeover-backups", modes), "600\n700\n");
+
+    // The next update finds everything there and goes through.
+    world.changeover(&["update", "web", "--image", "app:2", "--backup"]).expect(0);
+    world.assert_settled("2", false);
+    assert_eq!(in_volume(&world, "data", "cat db"), "schema 2\n");
+}
+
+fn killed(kind: EngineKind) {
+    let world = world_with_data(kind);
+    let before = in_volume(&world, "data", DESCRIBE);
+    for (event, key) in [
+        ("begun", "first-pass"),
+        ("step", "stop-old"),
+        ("begun", "back-up"),
+        ("step", "start-new"),
+        ("begun", "undo-put-back"),
+        ("step", "undo-put-back"),
+    ] {
+        let mut update = world.spawn(&["update", "web", "--image", "app:bad", "--backup"]);
+        update.wait_for(key, |e| e["event"] == event && e["key"] == key);
+        world.lab.crash_container("web.changeover");
+        update.finish().expect(20);
+        world.assert_settled("1", true);
+        assert_eq!(in_volume(&world, "data", DESCRIBE), before, "killed at {event} {key}");
+    }
+}
+
+fn keeps_the_newest(kind: EngineKind) {
+    let world = world_with_data(kind);
+    for image in ["app:bad", "app:bad", "app:2"] {
+        let args = ["update", "web", "--image", image, "--backup", "--keep-backups", "2"];
+        world.changeover(&args).expect(if image == "app:2" { 0 } else { 20 });
+    }
+    assert_eq!(in_volume(&world, "changeover-backups", "ls web/snapshots | wc -l").trim(), "2");
+    let packs = in_volume(&world, "changeover-backups", "du -sm web/data | cut -f 1");
+    // Three megabytes of noise are kept once, by all of them together.
+    assert!(packs.trim().parse::<u32>().expect("a size") < 8, "{packs}");
+}
+
+fn refusals(kind: EngineKind) {
+    let world = world_with_data(kind);
+    let small = "mkdir -p /srv/small && mount -t tmpfs -o size=1m,mode=700 tmpfs /srv/small";
+    assert!(world.machine(&["sh", "-c", small]));
+    for (args, words) in [
+        (&["--backup", "--backup-to", "data"][..], "are in each other"),
+        (&["--backup=/nowhere"], "nothing is mounted at /nowhere"),
+        (&["--backup", "--backup-to", "/srv/nowhere"], "is not there on the engine's host"),
+    ] {
+        let command = [&["update", "web", "--image", "app:2"], args].concat();
+        let done = world.changeover(&command).expect(21);
+        assert!(done.stderr.contains(words), "{args:?}: {}", done.stderr);
+        assert_eq!(world.containers(), ["web"], "{args:?}");
+    }
+    // This one only the helper can see.
+    let args = ["update", "web", "--image", "app:2", "--backup", "--backup-to", "/srv/small"];
+    let done = world.changeover(&args).expect(21);
+    let finished = done.event("finished").expect("the helper says it");
+    assert!(finished["reason"].to_string().contains("there is room for"), "{finished}");
+    world.wait("version 1", || world.visit(8080) == "1");
+
+    // Without being asked, it is said what a rollback would leave.
+    let check = world.changeover(&["check", "web", "--image", "app:2"]).expect(0);
+    let remarks = check.event("check").expect("it is shown")["remarks"].clone();
+    let stays = remarks.as_array().into_iter().flatten().find(|one| one["code"] == "data-stays");
+    let text = stays.expect("a word about the data")["text"].to_string();
+    assert!(text.contains("/data") && !text.contains("/host/etc"), "{text}");
+}
