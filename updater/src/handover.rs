@@ -13,6 +13,7 @@ mod nftables;
 pub mod probe;
 pub mod redirect;
 mod rule;
+mod sockets;
 mod switch;
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,10 @@
 //! the default: the engine keeps the port, nothing conflicts, and the kernel takes
 //! the rules away with our process. Where that is not possible the port is bound
 //! while no container holds it, and let go before any start. Our own probes carry a
-//! socket mark and see the published port while visitors see the page. An app in another
+//! socket mark and see the published port while visitors see the page. The kernel remembers
+//! connections for longer than they last, with the way that each took: those that are no
+//! more it is made to forget at each change, or the next visitor from the same port would
+//! take that way, past the rules. An app in another
 //! container's network is asked at that one's address, and its page stands before those of
 //! that one's ports which are the app's ([`plan::Published::lent`]); they are never free.
 //!

@@ -173,9 +173,11 @@ impl FromStr for EngineKind {
 pub struct UnknownEngine(String);
 
 /// Files needed on this machine (by path, or programs by name) and the Debian packages they come from.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("mmdebstrap", "mmdebstrap"),
     ("ip", "iproute2"),
+    // What the kernel remembers of connections is made up by it.
+    ("conntrack", "conntrack"),
     // The unit tests of the redirect ask the kernel by it.
     ("nft", "nftables"),
     ("nsenter", "util-linux"),

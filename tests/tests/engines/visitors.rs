@@ -5,6 +5,7 @@ mod killed;
 mod load;
 mod page;
 mod ports;
+mod reused;
 mod stopping;
 mod tls;
 
@@ -21,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .into_iter()
         .flatten()
         .chain(gate::cases())
+        .chain(reused::cases())
         .chain(tls::cases())
         .collect()
 }

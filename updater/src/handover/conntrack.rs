@@ -1,43 +1,130 @@
-//! Visitors who came before the page did and are not through yet, as far as the
-//! kernel's connection tracking knows them.
+//! What the kernel's connection tracking knows of the app's ports: visitors who came
+//! before the page did, and what is left of those who are long gone.
+//!
+//! Before changing anything here, know that a connection's entry outlives it and keeps
+//! its translation. Who comes from the same address and port while it is there meets it,
+//! and goes where the one before went, whatever the rules say now. In most cases the
+//! kernel makes a new entry for them; not where the answering side has reset the
+//! connection (10 s), nor where the end wasn't seen (5 days): the kernel tracks a family
+//! of addresses only while some table needs it, and ours may be the only one.
 //!
 //! Names and numbers are those of `linux/netfilter/nfnetlink_conntrack.h`. The
 //! kernel loads `nf_conntrack_netlink` when it is first asked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::netlink::{HEADER, NLM_F_REQUEST, aligned, errno_of, netfilter_socket, write_message};
+use super::netlink::{
+    HEADER, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, aligned, errno_of, netfilter_socket,
+    write_message,
+};
+use super::sockets::Sockets;
 use crate::plan::{HostAddress, Published};
 
 /// How many connections to these ports are open and not on the page. Counts those
 /// that somebody on this host has to the same ports elsewhere as well, where a port
 /// was published on every address.
 pub(super) fn open_connections(published: &[Published], page_port: u16) -> Result<usize, Errno> {
+    let mut open = 0;
+    each_connection(|connection, _| {
+        let counts = connection.is_open()
+            && connection.is_to(published)
+            && connection.answered_by.port() != page_port;
+        open += usize::from(counts);
+    })?;
+    Ok(open)
+}
+
+/// Forgets connections to these ports that are no more, so that nobody who comes from
+/// the same port is sent after them. Returns how many those were.
+pub(super) fn forget_dead(published: &[Published]) -> Result<usize, Errno> {
+    let mut sockets = Sockets::open().ok();
+    forget(|connection| {
+        connection.is_to(published)
+            && match connection.state {
+                TCP_CONNTRACK_CLOSE => true,
+                // One that is just about to be answered has no socket yet.
+                TCP_CONNTRACK_SYN_SENT if connection.answered_by != connection.to => false,
+                TCP_CONNTRACK_SYN_SENT..=TCP_CONNTRACK_LAST_ACK => {
+                    // Where somebody else answers, only they know.
+                    connection.is_answered_here()
+                        && sockets.as_mut().is_some_and(|sockets| {
+                            sockets.know_none(connection.answered_by, connection.from)
+                        })
+                }
+                _ => false,
+            }
+    })
+}
+
+fn forget(mut is_over: impl FnMut(&Connection) -> bool) -> Result<usize, Errno> {
+    let mut requests = Vec::new();
+    each_connection(|connection, (family, attributes)| {
+        if is_over(&connection)
+            && let Some(original) = find(attributes, CTA_TUPLE_ORIG)
+        {
+            // Without its tuple, the message would mean all that there are.
+            let mut request = Vec::new();
+            let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
+            write_message(&mut request, kind, NLM_F_REQUEST | NLM_F_ACK, 1, (family, 0), |entry| {
+                entry.bytes(CTA_TUPLE_ORIG | NLA_F_NESTED, original);
+                for one in [CTA_ID, CTA_ZONE] {
+                    if let Some(value) = find(attributes, one) {
+                        entry.bytes(one, value);
+                    }
+                }
+            });
+            requests.push(request);
+        }
+    })?;
+    let fd = netfilter_socket()?;
+    let mut buffer = [0; 1 << 10];
+    let mut forgotten = 0;
+    for request in requests {
+        rustix::io::retry_on_intr(|| send(&fd, &request, SendFlags::empty()))?;
+        let (length, _) =
+            rustix::io::retry_on_intr(|| recv(&fd, &mut buffer[..], RecvFlags::DONTWAIT))?;
+        let code = messages(&buffer[..length])
+            .first()
+            .and_then(|(_, answer)| answer.first_chunk().map(|code| i32::from_ne_bytes(*code)));
+        match code {
+            Some(0) => forgotten += 1,
+            // It has ended by itself.
+            Some(code) if errno_of(code) == Errno::NOENT => {}
+            code => return Err(errno_of(code.unwrap_or(0))),
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Walks over all connections: what matters of each, and its family and attributes.
+fn each_connection(mut visit: impl FnMut(Connection, (u8, &[u8]))) -> Result<(), Errno> {
     let fd = netfilter_socket()?;
     let mut request = Vec::new();
     let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
     write_message(&mut request, kind, NLM_F_REQUEST | NLM_F_DUMP, 1, (0, 0), |_| {});
     rustix::io::retry_on_intr(|| send(&fd, &request, SendFlags::empty()))?;
 
-    let mut open = 0;
     let mut buffer = vec![0; 32 << 10];
     loop {
         let (length, _) =
             rustix::io::retry_on_intr(|| recv(&fd, &mut buffer[..], RecvFlags::DONTWAIT))?;
         for (kind, payload) in messages(&buffer[..length]) {
             match kind {
-                NLMSG_DONE => return Ok(open),
+                NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => {
                     let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                     return Err(errno_of(code));
                 }
                 _ => {
-                    let entry = payload.get(NFGENMSG..).and_then(Connection::read);
-                    let ours = |c: Connection| c.is_open() && c.is_to(published, page_port);
-                    open += usize::from(entry.is_some_and(ours));
+                    let Some((header, attributes)) = payload.split_first_chunk::<NFGENMSG>() else {
+                        continue;
+                    };
+                    if let Some(connection) = Connection::read(attributes) {
+                        visit(connection, (header[0], attributes));
+                    }
                 }
             }
         }
@@ -47,29 +134,31 @@ pub(super) fn open_connections(published: &[Published], page_port: u16) -> Resul
 /// A TCP connection, as far as it matters here.
 #[derive(Debug, PartialEq)]
 struct Connection {
+    /// Whence its visitor came.
+    from: SocketAddr,
     /// Where its visitor wanted to go.
-    to: (IpAddr, u16),
-    /// The port that answers.
-    answered_by: u16,
+    to: SocketAddr,
+    /// Who answers.
+    answered_by: SocketAddr,
+    /// To whom, as the one who answers sees it.
+    answered_to: SocketAddr,
     state: u8,
 }
 
 impl Connection {
     fn read(attributes: &[u8]) -> Option<Connection> {
-        let original = find(attributes, CTA_TUPLE_ORIG)?;
-        let reply = find(attributes, CTA_TUPLE_REPLY)?;
         let state = find(find(attributes, CTA_PROTOINFO)?, CTA_PROTOINFO_TCP)?;
-        let addresses = find(original, CTA_TUPLE_IP)?;
-        let v4 = || Some(Ipv4Addr::from(*find(addresses, CTA_IP_V4_DST)?.first_chunk()?).into());
-        let v6 = || Some(Ipv6Addr::from(*find(addresses, CTA_IP_V6_DST)?.first_chunk()?).into());
-        let port = |tuple, kind| {
-            Some(u16::from_be_bytes(*find(find(tuple, CTA_TUPLE_PROTO)?, kind)?.first_chunk()?))
-        };
-        Some(Connection {
-            to: (v4().or_else(v6)?, port(original, CTA_PROTO_DST_PORT)?),
-            answered_by: port(reply, CTA_PROTO_SRC_PORT)?,
-            state: *find(state, CTA_PROTOINFO_TCP_STATE)?.first()?,
-        })
+        let (from, to) = ends(find(attributes, CTA_TUPLE_ORIG)?)?;
+        let (answered_by, answered_to) = ends(find(attributes, CTA_TUPLE_REPLY)?)?;
+        let state = *find(state, CTA_PROTOINFO_TCP_STATE)?.first()?;
+        Some(Connection { from, to, answered_by, answered_to, state })
+    }
+
+    /// Whether it ends at a socket of this host, be it on another port than was meant.
+    fn is_answered_here(&self) -> bool {
+        self.answered_to == self.from
+            && self.answered_by.ip() == self.to.ip()
+            && (self.to.ip().is_loopback() || UdpSocket::bind((self.to.ip(), 0)).is_ok())
     }
 
     /// From its first packet until both sides have said goodbye.
@@ -77,19 +166,33 @@ impl Connection {
         (TCP_CONNTRACK_SYN_SENT..=TCP_CONNTRACK_CLOSE_WAIT).contains(&self.state)
     }
 
-    fn is_to(&self, published: &[Published], page_port: u16) -> bool {
-        let (ip, port) = self.to;
-        self.answered_by != page_port
-            && published.iter().any(|published| {
-                published.port == port
-                    && match published.host {
-                        HostAddress::Any => true,
-                        HostAddress::AnyV4 => ip.is_ipv4(),
-                        HostAddress::AnyV6 => ip.is_ipv6(),
-                        HostAddress::One(one) => one == ip,
-                    }
-            })
+    fn is_to(&self, published: &[Published]) -> bool {
+        let ip = self.to.ip();
+        published.iter().any(|published| {
+            published.port == self.to.port()
+                && match published.host {
+                    HostAddress::Any => true,
+                    HostAddress::AnyV4 => ip.is_ipv4(),
+                    HostAddress::AnyV6 => ip.is_ipv6(),
+                    HostAddress::One(one) => one == ip,
+                }
+        })
     }
+}
+
+/// Source and destination of a tuple.
+fn ends(tuple: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (addresses, ports) = (find(tuple, CTA_TUPLE_IP)?, find(tuple, CTA_TUPLE_PROTO)?);
+    let end = |v4, v6, port| {
+        let v4 = || Some(Ipv4Addr::from(*find(addresses, v4)?.first_chunk()?).into());
+        let v6 = || Some(Ipv6Addr::from(*find(addresses, v6)?.first_chunk()?).into());
+        let port = u16::from_be_bytes(*find(ports, port)?.first_chunk()?);
+        Some(SocketAddr::new(v4().or_else(v6)?, port))
+    };
+    Some((
+        end(CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)?,
+        end(CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT)?,
+    ))
 }
 
 /// Kind and payload of each message in a datagram.
@@ -129,13 +232,18 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP: u16 = 0x300;
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const IPCTNL_MSG_CT_GET: u16 = 1;
+const IPCTNL_MSG_CT_DELETE: u16 = 2;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_PROTOINFO: u16 = 4;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
@@ -144,6 +252,8 @@ const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 
 const TCP_CONNTRACK_SYN_SENT: u8 = 1;
 const TCP_CONNTRACK_CLOSE_WAIT: u8 = 5;
+const TCP_CONNTRACK_LAST_ACK: u8 = 6;
+const TCP_CONNTRACK_CLOSE: u8 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -188,7 +298,9 @@ mod tests {
         let here = at(HostAddress::One(Ipv4Addr::LOCALHOST.into()));
         let counts = |bytes: Vec<u8>, published: &[Published]| {
             let connection = Connection::read(&bytes).expect("it is whole");
-            connection.is_open() && connection.is_to(published, 999)
+            connection.is_open()
+                && connection.is_to(published)
+                && connection.answered_by.port() != 999
         };
         assert!(counts(connection([10, 0, 0, 1], 8080, 80, 3), &everywhere));
         assert!(counts(connection([127, 0, 0, 1], 8080, 8080, 1), &here));

@@ -168,7 +168,7 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
 pub(super) const NLM_F_REQUEST: u16 = 0x01;
-const NLM_F_ACK: u16 = 0x04;
+pub(super) const NLM_F_ACK: u16 = 0x04;
 /// Refuse what is there already.
 pub(super) const NLM_F_EXCL: u16 = 0x200;
 /// Create what is not there yet.
@@ -242,6 +242,9 @@ pub(super) fn write_message(
     bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
+/// Says of an attribute that there are others in it.
+pub(super) const NLA_F_NESTED: u16 = 0x8000;
+
 /// The attributes of a message or of a nest in it.
 pub(super) struct Attributes<'a> {
     bytes: &'a mut Vec<u8>,
@@ -268,7 +271,6 @@ impl Attributes<'_> {
 
     /// Attributes within an attribute.
     pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Attributes<'_>)) {
-        const NLA_F_NESTED: u16 = 0x8000;
         self.write(kind | NLA_F_NESTED, |bytes| fill(&mut Attributes { bytes }));
     }
 

@@ -4,7 +4,8 @@
 //! own one table with rules that look the destination up in sets. Empty sets
 //! catch nobody: [`Redirect::capture`] fills them, [`Redirect::release`] empties
 //! them, each at one stroke. The kernel asks our rules about the first packet of
-//! a connection only; what is established stays where it is, whatever we do.
+//! a connection only; what is established stays where it is, whatever we do. What
+//! was established and is no more must not: [`Redirect::forget_dead`].
 //!
 //! Before changing anything here, know that deleting the table or a chain resets
 //! connections that are on the page (the kernel forgets their translation). So
@@ -16,8 +17,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
+use tracing::debug;
 
 use super::PROBE_MARK;
+use super::conntrack::forget_dead;
 use super::netlink::Socket;
 use super::nftables::{Changes, Element, Family, Hook, Key, OUTPUT, PREROUTING, Part, Refusal};
 use super::rule::{
@@ -37,6 +40,7 @@ pub struct Redirect {
     socket: Socket,
     table: String,
     sets: Vec<Set>,
+    published: Vec<Published>,
     ownership: Ownership,
     closed: bool,
 }
@@ -101,6 +105,18 @@ impl Redirect {
         changes.commit(&mut self.socket).map_err(|refusal| explain(refusal, &self.table))
     }
 
+    /// Has the kernel forget connections to these ports that are no more: whoever comes
+    /// from where they came from would be taken for them, and go past the rules. Worth
+    /// doing at each change, and now and then as long as visitors are captured.
+    pub fn forget_dead(&self) {
+        match forget_dead(&self.published) {
+            Ok(0) => {}
+            Ok(forgotten) => debug!(forgotten, "connections that are no more"),
+            // Without `nf_conntrack_netlink`; a visitor in a thousand may notice.
+            Err(error) => debug!(%error, "cannot forget connections that are no more"),
+        }
+    }
+
     /// Deletes the table. Connections that are still on the page are reset.
     pub fn close(mut self) -> Result<(), RedirectError> {
         self.closed = true;
@@ -126,7 +142,12 @@ impl Redirect {
         add_table(&mut changes, ownership);
         add_sets_and_rules(&mut changes, &sets, page_port);
         changes.commit(&mut socket)?;
-        Ok(Redirect { socket, table: table.to_owned(), sets, ownership, closed: false })
+        let (table, published) = (table.to_owned(), published.to_vec());
+        let redirect = Redirect { socket, table, sets, published, ownership, closed: false };
+        // From here on the kernel tracks every connection. What it knows from before may
+        // be years old, or of a helper that was killed.
+        redirect.forget_dead();
+        Ok(redirect)
     }
 
     fn delete_table(&mut self) -> Result<(), Refusal> {

@@ -14,6 +14,9 @@ use crate::plan::{HandoverMode, HandoverPlan, Published};
 const BIND_PAUSE: Duration = Duration::from_millis(4);
 /// How often it is looked whether the visitors of before are through.
 const SETTLE_PAUSE: Duration = Duration::from_millis(3);
+/// How often connections that are no more are forgotten, as long as the page is shown.
+/// The kernel would keep those that matter for ten seconds.
+const FORGET_PAUSE: Duration = Duration::from_secs(1);
 
 /// Puts the page on the app's port and takes it off again. It lives in the
 /// helper's process: a dead helper holds nothing.
@@ -25,8 +28,17 @@ pub struct Switch {
 }
 
 enum Way {
-    Redirect { redirect: Redirect, published: Vec<Published>, page_port: u16, _serving: Serving },
-    Bind { published: Vec<Published>, binding: Option<JoinHandle<()>> },
+    Redirect {
+        redirect: Redirect,
+        published: Vec<Published>,
+        page_port: u16,
+        forgot: Option<Instant>,
+        _serving: Serving,
+    },
+    Bind {
+        published: Vec<Published>,
+        binding: Option<JoinHandle<()>>,
+    },
     None,
 }
 
@@ -96,11 +108,16 @@ impl Switch {
     pub async fn set(&mut self, page: bool, idle: bool) -> bool {
         match &mut self.way {
             Way::None => return false,
-            Way::Redirect { redirect, .. } => {
+            Way::Redirect { redirect, forgot, .. } => {
                 let done = if page { redirect.capture() } else { redirect.release() };
                 if let Err(error) = done {
                     warn!(%error, page, "cannot change what visitors see");
                     return false;
+                }
+                let again = page && forgot.is_none_or(|last| last.elapsed() > FORGET_PAUSE);
+                if page != self.shown || again {
+                    redirect.forget_dead();
+                    *forgot = Some(Instant::now());
                 }
             }
             Way::Bind { published, binding } => match (page && idle, &binding) {
@@ -157,7 +174,7 @@ fn prepare_redirect(plan: &HandoverPlan, table: &str, page: &Page) -> Result<Way
     let port = listener.local_addr()?.port();
     let redirect = Redirect::prepare(table, &plan.published, port)?;
     let (published, _serving) = (plan.published.clone(), page.serve(listener)?);
-    Ok(Way::Redirect { redirect, published, page_port: port, _serving })
+    Ok(Way::Redirect { redirect, published, page_port: port, forgot: None, _serving })
 }
 
 async fn release(binding: &mut Option<JoinHandle<()>>) {

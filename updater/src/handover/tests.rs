@@ -5,6 +5,7 @@
 
 mod bind;
 mod redirect;
+mod reused;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -149,13 +150,18 @@ fn serve(listener: TcpListener, name: &'static str) {
     thread::spawn(move || answer_all(listener, name));
 }
 
-/// Answers every line with a name.
+/// Answers whatever comes with a name, but resets the connection where that is a `!`.
 fn answer_all(listener: TcpListener, name: &'static str) {
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
         thread::spawn(move || {
             let mut buffer = [0; 16];
             while stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+                if buffer[0] == b'!' {
+                    // To be closed without a farewell.
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+                    return;
+                }
                 let _ = writeln!(stream, "{name}");
             }
         });
@@ -171,6 +177,24 @@ impl Visitor {
         let stream = TcpStream::connect_timeout(&address, limit);
         let stream = stream.unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         Visitor::on(stream)
+    }
+
+    /// Arrives from a certain port.
+    fn arrive_from(port: u16, address: SocketAddr) -> Visitor {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
+        socket.set_reuse_address(true).expect("reuse address");
+        socket.bind(&SocketAddr::new(address.ip(), port).into()).expect("the port is free again");
+        let limit = Duration::from_millis(900);
+        let connected = socket.connect_timeout(&address.into(), limit);
+        connected.unwrap_or_else(|error| panic!("connect to {address} from {port}: {error}"));
+        Visitor::on(socket.into())
+    }
+
+    /// Has the other end reset the connection.
+    fn be_reset(mut self) {
+        self.0.get_mut().write_all(b"!").expect("ask");
+        let error = self.0.read_line(&mut String::new()).expect_err("be reset");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 
     fn on(stream: TcpStream) -> Visitor {

@@ -1,0 +1,131 @@
+//! Who comes from an address and a port from which somebody came before.
+
+use super::*;
+use crate::handover::redirect::Ownership;
+
+/// From where everybody comes.
+const FROM: u16 = 20_000;
+
+fn everywhere() -> [SocketAddr; 2] {
+    [at("127.0.0.1"), at("::1")]
+}
+
+/// Who answers somebody from there, who leaves last: their port is free at once.
+fn who_answers_from(port: u16, address: SocketAddr) -> String {
+    let mut visitor = Visitor::arrive_from(port, address);
+    let name = visitor.ask();
+    visitor.be_reset();
+    name
+}
+
+#[test]
+fn a_connection_that_was_reset_leads_nobody_to_where_it_went() {
+    for address in everywhere() {
+        Network::new().run(move || {
+            serve_app_everywhere();
+            let mut redirect = redirect_to_page(&[HostAddress::Any]);
+            assert_eq!(who_answers_from(FROM, address), "app");
+            redirect.capture().expect("capture");
+            redirect.forget_dead();
+            assert_eq!(who_answers_from(FROM, address), "page", "{address}");
+            redirect.release().expect("release");
+            redirect.forget_dead();
+            assert_eq!(who_answers_from(FROM, address), "app", "{address}");
+        });
+    }
+}
+
+/// The kernel tracks connections of a family only while a table needs it. Here that is
+/// ours alone, so it doesn't see the end of those that are open when we go.
+#[test]
+fn a_connection_whose_end_nobody_saw_leads_nobody_to_where_it_went() {
+    for address in everywhere() {
+        Network::new().run(move || {
+            serve_app_everywhere();
+            let mut before = redirect_to_page(&[HostAddress::Any]);
+            let mut on_app = Visitor::arrive_from(FROM, address);
+            assert_eq!(on_app.ask(), "app");
+            before.capture().expect("capture");
+            let mut on_page = Visitor::arrive_from(FROM + 1, address);
+            assert_eq!(on_page.ask(), "page");
+            drop(before);
+            on_app.be_reset();
+            // It is on a page that is gone, so this one has to go first.
+            SockRef::from(on_page.0.get_ref()).set_linger(Some(Duration::ZERO)).expect("linger");
+            drop(on_page);
+
+            let mut redirect = redirect_to_page(&[HostAddress::Any]);
+            assert_eq!(who_answers_from(FROM + 1, address), "app", "{address}");
+            redirect.capture().expect("capture");
+            assert_eq!(who_answers_from(FROM, address), "page", "{address}");
+        });
+    }
+}
+
+#[test]
+fn the_page_of_a_helper_that_was_killed_awaits_nobody() {
+    for address in everywhere() {
+        Network::new().run(move || {
+            serve_app_everywhere();
+            let listener = page_listener().expect("listen for the page");
+            let page_port = listener.local_addr().expect("its address").port();
+            listener.set_nonblocking(false).expect("blocking");
+            let ports = [published(HostAddress::Any, PORT)];
+            let owner = Ownership::Successor;
+            let mut killed =
+                Redirect::prepare_owned_by(owner, "changeover-test", &ports, page_port)
+                    .expect("prepare");
+            killed.capture().expect("capture");
+            let visitor = Visitor::arrive_from(FROM, address);
+            let (on_page, _) = listener.accept().expect("the visitor");
+            // All at once: the table, the page and its connections.
+            std::mem::forget(killed);
+            assert!(nft(&["delete", "table", "inet", "changeover-test"]).0);
+            drop(listener);
+            for end in [&on_page, visitor.0.get_ref()] {
+                SockRef::from(end).set_linger(Some(Duration::ZERO)).expect("linger");
+            }
+            drop((on_page, visitor));
+
+            let mut redirect = redirect_to_page(&[HostAddress::Any]);
+            assert_eq!(who_answers_from(FROM, address), "app", "{address}");
+            redirect.capture().expect("capture");
+            redirect.forget_dead();
+            assert_eq!(who_answers_from(FROM, address), "page", "{address}");
+        });
+    }
+}
+
+#[test]
+fn nobody_who_is_there_is_forgotten() {
+    let (host, outside) = (Network::new(), Network::new());
+    host.wire_to(&outside);
+    host.run(|| {
+        ip("addr add 10.9.0.1/24 dev wire");
+        ip("addr add fd09::1/64 dev wire nodad");
+        serve_app_everywhere();
+    });
+    outside.run(|| {
+        ip("addr add 10.9.0.2/24 dev wire");
+        ip("addr add fd09::2/64 dev wire nodad");
+        wait_until_reachable(at("fd09::1"));
+    });
+    let arrive = || {
+        let mut visitors = host.run(|| Vec::from(everywhere().map(Visitor::arrive)));
+        visitors.extend(outside.run(|| [at("10.9.0.1"), at("fd09::1")].map(Visitor::arrive)));
+        visitors
+    };
+    let mut redirect = host.run(|| redirect_to_page(&[HostAddress::Any]));
+    let mut on_app = arrive();
+    redirect.capture().expect("capture");
+    let mut on_page = arrive();
+    for _ in 0..2 {
+        let (visitors, answers) = (on_app.iter_mut().chain(&mut on_page), ["app"; 4]);
+        let heard: Vec<_> = visitors.map(Visitor::ask).collect();
+        assert_eq!(heard, [answers, ["page"; 4]].concat());
+        redirect = host.run(move || {
+            redirect.forget_dead();
+            redirect
+        });
+    }
+}
