@@ -166,10 +166,11 @@
 //! | fault | where |
 //! |---|---|
 //! | the helper: SIGKILL, SIGTERM, `docker rm -f` | `crashes/helper.rs` |
-//! | the kernel's OOM killer, a panic of ours: to the engine, both are a SIGKILL | `crashes/helper.rs` |
+//! | the helper: its own code crashes, or it stands still while time goes on | `crashes/helper.rs` |
+//! | the kernel's OOM killer: to the engine, a SIGKILL | `crashes/helper.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
-//! | a clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
+//! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
 //! | a disk that is too full before anything is touched | `commands/refusals.rs` |
 //! | data: killed or out of room at each write of a pass, a restore or a clearing | `backup/tests/interrupted.rs` |

@@ -1,4 +1,4 @@
-//! The helper dies: by itself, by `docker stop`, by `docker rm -f`.
+//! The helper dies: by itself, by `docker stop`, by `docker rm -f`. Or time passes it by.
 
 use changeover_tests::lab::{EngineKind, Options};
 
@@ -11,16 +11,26 @@ pub(super) fn cases() -> Vec<Case> {
             name: "a_helper_killed_after_any_step_comes_back_and_ends_it",
             alone: false,
             run: |kind| {
-                each_step(kind, "the helper killed", |bench| {
+                each_step(kind, "the helper killed", 3, |bench| {
                     bench.crash_helper();
                 });
             },
         },
         Case {
+            name: "a_helper_that_crashes_in_its_own_code_comes_back_and_ends_it",
+            alone: false,
+            run: |kind| each_step(kind, "the helper's code destroyed", 1, destroy_code),
+        },
+        Case {
+            name: "a_helper_that_stood_still_for_a_while_goes_on_as_if_nothing_was",
+            alone: false,
+            run: |kind| each_step(kind, "the helper stood still", 1, stand_still),
+        },
+        Case {
             name: "a_helper_stopped_after_any_step_is_resumed",
             alone: false,
             run: |kind| {
-                each_step(kind, "the helper stopped by hand", |bench| {
+                each_step(kind, "the helper stopped by hand", 3, |bench| {
                     let path = "/containers/web.changeover/stop";
                     bench.world.lab.api("POST", path, None);
                 });
@@ -30,7 +40,7 @@ pub(super) fn cases() -> Vec<Case> {
             name: "a_helper_removed_after_any_step_is_replaced_by_resume",
             alone: false,
             run: |kind| {
-                each_step(kind, "the helper removed by hand", |bench| {
+                each_step(kind, "the helper removed by hand", 3, |bench| {
                     let path = "/containers/web.changeover?force=1";
                     bench.world.lab.api("DELETE", path, None);
                 });
@@ -39,12 +49,54 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-fn each_step(kind: EngineKind, what: &str, fault: fn(&Bench)) {
+/// What a mistake of ours that the language doesn't catch would come to. The instruction
+/// that it will run next is overwritten with zeros: no processor takes those for sense.
+fn destroy_code(bench: &Bench) {
+    let process = || bench.world.inspect("web.changeover").map(|it| it["State"]["Pid"].clone());
+    let before = process();
+    while_stopped(
+        bench,
+        "for next in $(cat /proc/$0/syscall); do :; done
+        printf '\\0\\0\\0\\0' | dd of=/proc/$0/mem bs=1 seek=$((next)) conv=notrunc",
+    );
+    let running = before.as_ref().is_some_and(|pid| *pid != 0);
+    bench.world.wait("the end of the helper's process", || !running || process() != before);
+}
+
+/// To a process that is stopped, all clocks jump when it goes on: here for longer than a
+/// bad version may take to become a good one.
+fn stand_still(bench: &Bench) {
+    while_stopped(bench, "sleep 4");
+}
+
+/// Runs a script with the helper's process id as `$0`, which stands still meanwhile. One
+/// that has just ended cannot be stopped any more.
+fn while_stopped(bench: &Bench, script: &str) {
+    let helper = bench.world.inspect("web.changeover");
+    let Some(helper) = helper.filter(|helper| helper["State"]["Running"] == true) else { return };
+    let script = format!(
+        "kill -STOP $0 || exit 0
+        until grep '^State:.T' /proc/$0/status; do
+            grep '^State:.[^Z]' /proc/$0/status || exit 0
+        done
+        {script}
+        done=$?
+        kill -CONT $0
+        exit $done"
+    );
+    let pid = helper["State"]["Pid"].to_string();
+    let done = bench.world.lab.machine_command("sh").args(["-c", &script, &pid]).output();
+    let done = done.expect("the machine has a shell");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Strikes once after each step; in a sample after `some` of them.
+fn each_step(kind: EngineKind, what: &str, some: usize, fault: fn(&Bench)) {
     let mut bench = Bench::start(kind, Options::default());
     let mut matrix = Matrix::new(kind, AFTER_A_STEP, what);
     let ways = [Way::Update, Way::NeverReady];
     let all = ways.into_iter().flat_map(|way| way.moments().iter().map(move |at| (way, *at)));
-    for (way, moment) in sample(kind, what, all, 3) {
+    for (way, moment) in sample(kind, what, all, some) {
         matrix.cell(&place(way, moment), what, &mut bench, |bench| {
             let mut running = bench.directly(way);
             let reached = running.saw(|event| marks(moment, event));
