@@ -55,10 +55,10 @@ fn update(image: &str) -> Vec<&str> {
     [&["update", "web", "--image", image, "--stable", "0s"], TELL.as_slice()].concat()
 }
 
-/// What the app that serves was told.
+/// What the app that serves was told; nothing, where the page answers in its place.
 fn hooks(world: &World) -> Vec<Value> {
     let at = ([127, 0, 0, 1], 8080).into();
-    serde_json::from_str(&world.fetch(at, "/hooks")).expect("a list")
+    serde_json::from_str(&world.fetch(at, "/hooks")).unwrap_or_default()
 }
 
 /// The account in a message, once its signature has been checked.
