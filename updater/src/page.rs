@@ -21,6 +21,7 @@ mod connection;
 mod cors;
 mod document;
 mod events;
+mod head;
 mod language;
 mod look;
 mod preview;
@@ -29,7 +30,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod veil;
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
 use hyper::{Request, Response, StatusCode};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
@@ -274,11 +274,11 @@ impl Published {
 }
 
 impl Answers for Page {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
+    fn answer(&self, request: &Request<()>) -> Answer {
         answer::answer(self, request)
     }
 
-    fn refuse(&self, status: StatusCode) -> Response<String> {
+    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
         answer::malformed(self, status)
     }
 }

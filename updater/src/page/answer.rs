@@ -14,9 +14,8 @@
 //! - One line of plain text: everybody else, `curl` and images alike.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -40,9 +39,9 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// An answer.
 pub(super) enum Answer {
     /// All of it.
-    Whole(Response<Full<Bytes>>),
+    Whole(Response<Bytes>),
     /// The head, and what follows from time to time.
-    Stream(Response<&'static str>, Listener),
+    Stream(Response<()>, Listener),
 }
 
 /// Answers a request.
@@ -52,7 +51,7 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
     if path == EVENTS && request.method() == Method::GET {
         // One of too many asks for the status instead.
         if let Some(listener) = Listener::new(page) {
-            let mut response = with(StatusCode::OK, "text/event-stream", "");
+            let mut response = with(StatusCode::OK, "text/event-stream", ());
             add_headers(page, response.headers_mut());
             cors::allow_reading(request.headers(), response.headers_mut());
             response.headers_mut().remove(RETRY_AFTER);
@@ -74,8 +73,8 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
 }
 
 /// The answer to something that isn't a request as HTTP has it, or is too large.
-pub(super) fn malformed(page: &Page, status: StatusCode) -> Response<String> {
-    let mut response = with(status, "text/plain; charset=utf-8", format!("{status}\n"));
+pub(super) fn malformed(page: &Page, status: StatusCode) -> Response<Bytes> {
+    let mut response = with(status, "text/plain; charset=utf-8", format!("{status}\n").into());
     add_headers(page, response.headers_mut());
     response
 }
@@ -85,8 +84,6 @@ fn add_headers(page: &Page, headers: &mut HeaderMap) {
     let rendered = page.rendered();
     let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
     set(CACHE_CONTROL, "no-store");
-    // Who stayed on this connection would stay on the page after the switch.
-    set(CONNECTION, "close");
     set(
         VARY,
         "Accept, Accept-Encoding, Accept-Language, Content-Type, Origin, Sec-Fetch-Dest, X-Requested-With",
@@ -100,11 +97,11 @@ fn add_headers(page: &Page, headers: &mut HeaderMap) {
     headers.insert(X_CHANGEOVER, rendered.update.clone());
 }
 
-fn status(page: &Page) -> Response<Full<Bytes>> {
-    with(StatusCode::OK, "application/json", Full::new(page.rendered().json.clone()))
+fn status(page: &Page) -> Response<Bytes> {
+    with(StatusCode::OK, "application/json", page.rendered().json.clone())
 }
 
-fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Full<Bytes>> {
+fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Bytes> {
     let headers = request.headers();
     let wish = Wish {
         query: request.uri().query(),
@@ -124,7 +121,7 @@ fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Full<By
         Kind::Json => ("application/problem+json", words.problem.clone()),
         Kind::Text => ("text/plain; charset=utf-8", words.text.clone()),
     };
-    let mut response = with(StatusCode::SERVICE_UNAVAILABLE, kind, Full::new(body));
+    let mut response = with(StatusCode::SERVICE_UNAVAILABLE, kind, body);
     response.headers_mut().insert(CONTENT_LANGUAGE, words.language.clone());
     if is_grpc(headers) {
         // UNAVAILABLE. Over HTTP/1.1 that is gRPC-Web, which reads it from the head.

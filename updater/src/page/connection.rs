@@ -4,24 +4,17 @@
 //! the same port.
 //!
 //! Visitors are anonymous and may be hostile or broken, so everything here has a
-//! limit. Nobody gets a reset instead of an answer: the rest of what a client
-//! still sends is read and thrown away for a while before the socket closes.
-//!
-//! Hyper reads the request and writes the answer, except two kinds of answer that
-//! we write ourselves: its own refusals, which wouldn't say that they are ours, and
-//! event streams, for which it would keep 16 KB each.
+//! limit. Nobody gets a reset instead of an answer: where a client still has something
+//! to send, it is read and thrown away for a while before the socket closes.
 
-use std::future::{poll_fn, ready};
+use std::fmt::Write as _;
 use std::io;
-use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::{Buf as _, Bytes};
+use hyper::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -29,9 +22,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Answer;
 use super::events::Listener;
+use super::head::{self, Head, Other};
 use super::stream::Stream;
 use super::tls::Tls;
-use super::veil::{Veil, Veiled};
 
 /// What visitors may use up.
 #[derive(Debug, Clone)]
@@ -72,21 +65,15 @@ impl Default for Limits {
     }
 }
 
-/// Heads larger than this are refused. Browsers bring all the app's cookies.
-const HEAD_BYTES: usize = 64 * 1024;
-
 /// The first byte of a TLS handshake.
-const TLS_HANDSHAKE: u8 = 0x16;
-
-/// How a client begins that speaks HTTP/2 without asking, as gRPC does.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Whom the answers come from.
 pub(super) trait Answers {
     /// The answer to a request.
-    fn answer(&self, request: &Request<Incoming>) -> Answer;
+    fn answer(&self, request: &Request<()>) -> Answer;
     /// The answer to what could not be read as a request.
-    fn refuse(&self, status: StatusCode) -> Response<String>;
+    fn refuse(&self, status: StatusCode) -> Response<Bytes>;
 }
 
 /// How many connections may wait to be accepted; the kernel has a limit of its own.
@@ -110,84 +97,95 @@ pub(super) async fn serve(
     tls: Option<&Tls>,
     stream: TcpStream,
 ) {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let seen = match timeout(limits.head, stream.peek(&mut first)).await {
-        Ok(Ok(seen @ 1..)) => &first[..seen],
-        _ => return,
+    let agreed = match tls {
+        None => Some(Stream::Plain(stream)),
+        // Boxed, since most visitors have no need of it.
+        Some(tls) => Box::pin(agree(limits, tls, stream)).await,
     };
-    let mut stream = match (seen, tls) {
-        ([TLS_HANDSHAKE, ..], Some(tls)) => {
-            // Boxed, since most visitors have no need of it.
-            match Box::pin(timeout(limits.head, tls.accept(stream))).await {
-                Ok(Ok(stream)) => stream,
-                // By now they have an alert that says why.
-                Ok(Err(stream)) => return linger(limits, Stream::Plain(stream)).await,
-                Err(_) => return,
+    let Some(mut stream) = agreed else { return };
+    // Boxed, since a stream lasts long and needs nothing of all this.
+    let end = match Box::pin(talk(limits, answers, &mut stream)).await {
+        Next::Listen(head, listener) => {
+            let until = Instant::now() + limits.stream + limits.answer;
+            let _ = timeout_at(until, tell(&mut stream, &head, listener)).await;
+            End::Linger
+        }
+        Next::End(end) => end,
+    };
+    match (end, &stream) {
+        (End::Close, Stream::Plain(_)) => {}
+        (End::Close, Stream::Tls(_)) => {
+            let _ = timeout(limits.linger_silence, stream.shutdown()).await;
+        }
+        (End::Linger, _) => linger(limits, stream).await,
+    }
+}
+
+/// Speaks TLS with those who begin so.
+async fn agree(limits: &Limits, tls: &Tls, stream: TcpStream) -> Option<Stream> {
+    let mut first = [0];
+    if !matches!(timeout(limits.head, stream.peek(&mut first)).await, Ok(Ok(1..))) {
+        return None;
+    }
+    if first != [TLS_HANDSHAKE] {
+        return Some(Stream::Plain(stream));
+    }
+    match timeout(limits.head, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(stream)) => {
+            // By now they have an alert that says why.
+            linger(limits, Stream::Plain(stream)).await;
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// What is left to do with a visitor.
+enum Next {
+    /// They want to hear everything, after this.
+    Listen(Vec<u8>, Listener),
+    /// Nothing else.
+    End(End),
+}
+
+/// How a connection ends.
+enum End {
+    /// At once: nothing is unread, so that closing takes nothing along.
+    Close,
+    /// When they have said what they still say.
+    Linger,
+}
+
+/// Answers one request.
+async fn talk(limits: &Limits, answers: &impl Answers, stream: &mut Stream) -> Next {
+    let (answer, bodiless, end) = match head::read(stream, limits.head).await {
+        Ok(Head { request, more }) => match answers.answer(&request) {
+            Answer::Whole(answer) => {
+                let end = if more { End::Linger } else { End::Close };
+                (answer, request.method() == Method::HEAD, end)
             }
+            Answer::Stream(head, listener) => return Next::Listen(written(&head, None), listener),
+        },
+        Err(Other::Refused(status)) => (answers.refuse(status), false, End::Linger),
+        Err(Other::Http2) => {
+            let _ = timeout(limits.answer, stream.write_all(&http2_goodbye())).await;
+            return Next::End(End::Linger);
         }
         // Without a certificate, rather a clean end than garbage.
-        ([TLS_HANDSHAKE, ..], None) => return linger(limits, Stream::Plain(stream)).await,
-        _ => Stream::Plain(stream),
+        Err(Other::Tls) => return Next::End(End::Linger),
+        Err(Other::Gone) => return Next::End(End::Close),
     };
-    if seen == HTTP2_PREFACE {
-        let _ = stream.write_all(&http2_goodbye()).await;
-    } else {
-        // Boxed, since a stream lasts long and needs nothing of all this.
-        let (read, next) = Box::pin(talk(limits, answers, stream)).await;
-        stream = read;
-        match next {
-            Some(Next::Stream(head, listener)) => {
-                let until = Instant::now() + limits.stream + limits.answer;
-                let _ = timeout_at(until, tell(&mut stream, &head, listener)).await;
-            }
-            Some(Next::Refuse(status)) => {
-                let _ = stream.write_all(&written(&answers.refuse(status))).await;
-            }
-            None => {}
-        }
+    let body = if bodiless { Bytes::new() } else { answer.body().clone() };
+    let mut whole = Bytes::from(written(&answer, Some(answer.body().len()))).chain(body);
+    let sending = async {
+        stream.write_all_buf(&mut whole).await?;
+        stream.flush().await
+    };
+    match timeout(limits.answer, sending).await {
+        Ok(Ok(())) => Next::End(end),
+        _ => Next::End(End::Close),
     }
-    linger(limits, stream).await;
-}
-
-/// What is left for us to say.
-enum Next {
-    Stream(Vec<u8>, Listener),
-    Refuse(StatusCode),
-}
-
-/// Answers one request and gives the socket back, still open.
-async fn talk(limits: &Limits, answers: &impl Answers, stream: Stream) -> (Stream, Option<Next>) {
-    let veil = Veil::default();
-    let next = Mutex::new(None);
-    let service = service_fn(|request| {
-        let response = match answers.answer(&request) {
-            Answer::Whole(response) => {
-                veil.lift();
-                response
-            }
-            Answer::Stream(response, listener) => {
-                let stream = Next::Stream(written(&response), listener);
-                *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-                Response::default()
-            }
-        };
-        ready(Ok::<_, std::convert::Infallible>(response))
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(HEAD_BYTES)
-        .ignore_invalid_headers(true)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(Veiled::new(stream, &veil)), service);
-    {
-        // What hyper reports here is the client's doing: malformed, too slow, gone.
-        let done = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
-        let _ = timeout(limits.answer, done).await;
-    }
-    let (stream, refused) = connection.into_parts().io.into_inner().into_parts();
-    let next = next.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (stream, next.or(refused.map(Next::Refuse)))
 }
 
 /// Tells the listener's events until they end or the client is gone.
@@ -213,18 +211,32 @@ async fn tell(stream: &mut Stream, head: &[u8], mut listener: Listener) {
     }
 }
 
-/// An answer as it goes over the wire; it ends with the connection.
-fn written<B: AsRef<str>>(response: &Response<B>) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
-    for (name, value) in response.headers() {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
+/// The head of an answer as it goes over the wire, with a body of this length.
+fn written<B>(response: &Response<B>, length: Option<usize>) -> Vec<u8> {
+    let status = response.status();
+    // Ours are about 900 bytes.
+    let mut head = String::with_capacity(1024);
+    let reason = status.canonical_reason().unwrap_or_default();
+    // Writing to memory doesn't fail. Who stayed on this connection would stay on the
+    // page after the switch.
+    let _ = write!(head, "HTTP/1.1 {} {reason}\r\nconnection: close\r\n", status.as_str());
+    if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
+        let _ = write!(head, "content-length: {length}\r\n");
     }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(response.body().as_ref().as_bytes());
-    bytes
+    if !status.is_server_error() {
+        // RFC 9110, 6.6.1 wants it with everything else.
+        let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
+        let _ = write!(head, "date: {}\r\n", now.unwrap_or_default());
+    }
+    let mut head = head.into_bytes();
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// SETTINGS, then GOAWAY without an error and without a stream that was begun: the

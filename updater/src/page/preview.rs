@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, REFERER};
 use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
@@ -55,7 +55,7 @@ impl Preview {
 }
 
 impl Answers for Preview {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
+    fn answer(&self, request: &Request<()>) -> Answer {
         let referrer = request.headers().get(REFERER).and_then(|value| value.to_str().ok());
         let referrer = referrer.and_then(|address| address.parse::<hyper::Uri>().ok());
         let page = self.state(request.uri().path());
@@ -70,8 +70,8 @@ impl Answers for Preview {
         }
     }
 
-    fn refuse(&self, status: StatusCode) -> Response<String> {
-        let mut response = Response::new(String::new());
+    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
         response
     }

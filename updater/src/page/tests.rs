@@ -433,6 +433,34 @@ async fn a_client_that_dawdles_over_its_request_is_cut() {
 }
 
 #[tokio::test]
+async fn a_head_that_comes_in_pieces_is_answered_once_it_is_whole() {
+    let (_page, serving) = serve();
+    for head in ["GET /x HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n", "GET / HTTP/1.0\n\n"] {
+        for at in 1..head.len() {
+            let mut stream = connect(&serving).await;
+            stream.set_nodelay(true).expect("at once");
+            for part in [&head[..at], &head[at..]] {
+                stream.write_all(part.as_bytes()).await.expect("sent");
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(Answer::read(&mut stream).await.status, 503, "cut at {at} of {head:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_said_everything_is_let_go_at_once() {
+    // Nobody waits for a client that keeps its side open, as many do.
+    let limits = Limits { linger_silence: SOON * 2, ..Limits::default() };
+    let (page, serving) = serve_within(limits);
+    let mut stream = connect(&serving).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+    assert_eq!(Answer::read(&mut stream).await.status, 503);
+    assert!(page.drained(SOON).await);
+    drop(stream);
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let (page, serving) = serve_within(limits);
@@ -753,7 +781,7 @@ async fn no_input_makes_the_page_panic() {
     std::panic::set_hook(Box::new(move |panic| {
         // Other tests run in this process, and some of them are to panic.
         let at = panic.location().map(|at| at.file().to_owned()).unwrap_or_default();
-        if at.contains("/page/") && !at.ends_with("tests.rs") || at.contains("hyper") {
+        if at.contains("/page/") && !at.ends_with("tests.rs") || at.contains("httparse") {
             count.fetch_add(1, Ordering::SeqCst);
         }
         before(panic);
