@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         cli.command,
         cli::Command::Update(_) | cli::Command::Resume(_) | cli::Command::Rollback(_)
     );
-    // One thread: the helper waits for an engine and computes nothing.
+    // One thread: the helper waits for an engine and computes nothing. The page has its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

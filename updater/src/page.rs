@@ -26,24 +26,21 @@ mod language;
 mod look;
 mod preview;
 mod rendered;
+mod serving;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Request, Response, StatusCode};
-use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
 
 use self::answer::Answer;
 pub use self::answer::X_CHANGEOVER;
@@ -52,6 +49,7 @@ use self::connection::{Answers, Limits};
 use self::look::Look;
 pub use self::preview::Preview;
 use self::rendered::Rendered;
+pub use self::serving::Serving;
 pub use self::tls::{Tls, TlsError};
 use crate::face::Face;
 use crate::status::Status;
@@ -149,15 +147,9 @@ impl Page {
         self.shared.published.borrow().now()
     }
 
-    /// Answers on this listener until it is told to stop. Needs a tokio runtime.
+    /// Answers on this listener until it is told to stop, by threads of its own.
     pub fn serve(&self, listener: std::net::TcpListener) -> io::Result<Serving> {
-        make_room_for_files(self.limits().connections);
-        connection::prepare(&listener, self.limits())?;
-        let address = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(self.clone().accept(listener, stopped));
-        Ok(Serving { address, stop, task })
+        Serving::start(self, self.clone(), listener)
     }
 
     /// How many connections are open now, over all listeners.
@@ -180,42 +172,6 @@ impl Page {
             }
         };
         timeout(limit, quiet).await.is_ok()
-    }
-
-    async fn accept(self, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
-        loop {
-            let accepted = async {
-                let room = self.shared.room.clone().acquire_owned().await;
-                (listener.accept().await, room.ok())
-            };
-            tokio::select! {
-                biased;
-                _ = &mut stopped => break,
-                (stream, room) = accepted => match stream {
-                    Ok((stream, _)) => self.receive(stream, room),
-                    // Out of descriptors, most likely: those who are here leave soon.
-                    Err(_) => sleep(Duration::from_millis(20)).await,
-                },
-            }
-        }
-        // The kernel has let these in already; closing the listener would reset them.
-        if let Ok(listener) = listener.into_std() {
-            while let Ok((stream, _)) = listener.accept() {
-                let nonblocking = stream.set_nonblocking(true);
-                if let Ok(stream) = nonblocking.and_then(|()| TcpStream::from_std(stream)) {
-                    self.receive(stream, None);
-                }
-            }
-        }
-    }
-
-    fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
-        let open = Open::new(self);
-        tokio::spawn(async move {
-            let page = &open.0;
-            connection::serve(page.limits(), page, page.shared.tls.get(), stream).await;
-            drop(room);
-        });
     }
 
     fn limits(&self) -> &Limits {
@@ -280,53 +236,6 @@ impl Answers for Page {
 
     fn refuse(&self, status: StatusCode) -> Response<Bytes> {
         answer::malformed(self, status)
-    }
-}
-
-/// A listener on which the page answers. Dropping it stops it too.
-pub struct Serving {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Serving {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Closes the listener; when this returns the port is free. Whoever got
-    /// through still gets an answer, for which [`Page::drained`] waits.
-    pub async fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.task.await;
-    }
-}
-
-/// Every connection is a file, and some systems begin with a thousand of them.
-fn make_room_for_files(wanted: usize) {
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = wanted as u64 + 200;
-    if limit.current.is_some_and(|current| current < wanted) {
-        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
-}
-
-/// Counts a connection for as long as it is open.
-struct Open(Page);
-
-impl Open {
-    fn new(page: &Page) -> Open {
-        page.shared.open.send_modify(|open| *open += 1);
-        Open(page.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.shared.open.send_modify(|open| *open -= 1);
     }
 }
 

@@ -4,16 +4,14 @@
 //! `/.changeover/` gets the state of the page that it runs on.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, REFERER};
 use hyper::{Request, Response, StatusCode};
-use tokio::net::TcpListener;
 
 use super::answer::{self, Answer};
-use super::connection::{self, Answers};
-use super::{Open, Page, make_room_for_files};
+use super::connection::Answers;
+use super::{Page, Serving};
 
 /// The states, each with its name and what it is, and the index of them as HTML.
 #[derive(Clone)]
@@ -27,25 +25,10 @@ pub struct Preview {
 impl Preview {
     /// Serves them on this listener for good.
     pub async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
-        if let Some((_, page)) = self.states.first() {
-            make_room_for_files(page.limits().connections);
-            connection::prepare(&listener, page.limits())?;
+        if let Some((_, first)) = self.states.first() {
+            Serving::start(first, self.clone(), listener)?.forever().await;
         }
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                // Out of descriptors, most likely: those who are here leave soon.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            };
-            let preview = self.clone();
-            tokio::spawn(async move {
-                let Some((_, first)) = preview.states.first() else { return };
-                let open = Open::new(first);
-                connection::serve(open.0.limits(), &preview, None, stream).await;
-            });
-        }
+        Ok(())
     }
 
     fn state(&self, path: &str) -> Option<&Page> {

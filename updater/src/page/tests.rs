@@ -461,6 +461,18 @@ async fn who_has_said_everything_is_let_go_at_once() {
 }
 
 #[tokio::test]
+async fn a_visitor_never_waits_for_the_swap() {
+    let (_page, serving) = serve();
+    // This thread, which is the swap's, does nothing else in the meantime.
+    let mut stream = std::net::TcpStream::connect(serving.address()).expect("connected");
+    stream.set_read_timeout(Some(SOON)).expect("a limit");
+    io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    io::Read::read_to_string(&mut stream, &mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
     let (page, serving) = serve_within(limits);

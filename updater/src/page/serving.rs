@@ -1,0 +1,158 @@
+//! A listener on which the page answers, by threads of its own.
+//!
+//! So a crowd of visitors never holds up the swap, nor the swap a visitor. There are as
+//! many threads as processors; each takes in whom it can, and keeps them.
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::thread::{Builder, available_parallelism};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::sleep;
+
+use super::Page;
+use super::connection::{self, Answers};
+
+/// More threads than this would wait for the kernel rather than for each other.
+const MOST_THREADS: usize = 4;
+
+/// A listener on which the page answers. Dropping it stops it too.
+pub struct Serving {
+    address: SocketAddr,
+    /// Closed, it tells the threads to stop.
+    stop: watch::Sender<()>,
+    /// Closed as soon as none of them listens any more.
+    listening: mpsc::Receiver<()>,
+}
+
+impl Serving {
+    /// Begins to give these answers; the page counts its visitors and knows its limits.
+    pub(super) fn start(
+        page: &Page,
+        answers: impl Answers + Clone + Send + Sync + 'static,
+        listener: net::TcpListener,
+    ) -> io::Result<Serving> {
+        make_room_for_files(page.limits().connections);
+        connection::prepare(&listener, page.limits())?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(());
+        let (listens, listening) = mpsc::channel(1);
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        for _ in 0..threads {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = Thread {
+                page: page.clone(),
+                answers: answers.clone(),
+                listener: listener.try_clone()?,
+            };
+            let (stopped, listens) = (stopped.clone(), listens.clone());
+            Builder::new().name("page".to_owned()).spawn(move || {
+                // A runtime that fails here has failed above.
+                let _ = runtime.block_on(thread.run(stopped, listens));
+            })?;
+        }
+        Ok(Serving { address, stop, listening })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the listener; when this returns the port is free. Whoever got
+    /// through still gets an answer, for which [`Page::drained`] waits.
+    pub async fn stop(mut self) {
+        drop(self.stop);
+        let _ = self.listening.recv().await;
+    }
+
+    /// Goes on for good.
+    pub(super) async fn forever(mut self) {
+        let _ = self.listening.recv().await;
+    }
+}
+
+/// What one of the threads does.
+struct Thread<A> {
+    page: Page,
+    answers: A,
+    listener: net::TcpListener,
+}
+
+impl<A: Answers + Clone + Send + Sync + 'static> Thread<A> {
+    async fn run(
+        self,
+        mut stopped: watch::Receiver<()>,
+        listens: mpsc::Sender<()>,
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
+        loop {
+            let accepted = async {
+                let room = self.page.shared.room.clone().acquire_owned().await;
+                (listener.accept().await, room.ok())
+            };
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                (stream, room) = accepted => match stream {
+                    Ok((stream, _)) => self.receive(stream, room),
+                    // Out of descriptors, most likely: those who are here leave soon.
+                    Err(_) => sleep(Duration::from_millis(20)).await,
+                },
+            }
+        }
+        // The kernel has let these in already; closing the listener would reset them.
+        while let Ok((stream, _)) = self.listener.accept() {
+            let nonblocking = stream.set_nonblocking(true);
+            if let Ok(stream) = nonblocking.and_then(|()| TcpStream::from_std(stream)) {
+                self.receive(stream, None);
+            }
+        }
+        let Thread { page, listener: last, .. } = self;
+        drop((listener, last, listens));
+        // Whoever is here stays until they have their answer.
+        let mut open = page.shared.open.subscribe();
+        let _ = open.wait_for(|open| *open == 0).await;
+        Ok(())
+    }
+
+    fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
+        let open = Open::new(&self.page);
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let page = &open.0;
+            connection::serve(page.limits(), &answers, page.shared.tls.get(), stream).await;
+            drop(room);
+        });
+    }
+}
+
+/// Every connection is a file, and some systems begin with a thousand of them.
+fn make_room_for_files(wanted: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = wanted as u64 + 200;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Page);
+
+impl Open {
+    fn new(page: &Page) -> Open {
+        page.shared.open.send_modify(|open| *open += 1);
+        Open(page.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.shared.open.send_modify(|open| *open -= 1);
+    }
+}
