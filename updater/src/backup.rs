@@ -32,6 +32,7 @@
 //! attributes and SELinux labels, and access times.
 
 mod crypt;
+pub mod errand;
 #[cfg(test)]
 mod faults;
 mod metadata;
@@ -49,6 +50,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crypt::Id;
+use errand::Listed;
 use repository::{Kind, Repository, Snapshot};
 
 /// What opens a repository for which nobody has given a key: who may read the folder
@@ -95,6 +97,14 @@ pub enum BackupError {
         /// Bytes that are free.
         free: u64,
     },
+    /// There are none.
+    #[error(
+        "there are no backups of `{0}` there\nhint: say with --backup-to where they are; `changeover update {0} --backup …` makes some"
+    )]
+    None(String),
+    /// There is no such one.
+    #[error("there is no backup {0}\nhint: `changeover backup list` says which there are")]
+    NoSuch(String),
     /// Old has run since the snapshot was taken.
     #[error("somebody has started the old version since the data was backed up, so it stays")]
     Outdated,
@@ -205,6 +215,71 @@ impl Backups {
         Ok(Backups { repository, verified: HashSet::new() })
     }
 
+    /// Opens the backups in a folder where there are any.
+    pub fn open_existing(folder: &Path, key: &str) -> Result<Backups, BackupError> {
+        if !folder.join("config").exists() {
+            let app = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(BackupError::None(app));
+        }
+        let repository = Repository::open(folder, key.as_bytes())?;
+        Ok(Backups { repository, verified: HashSet::new() })
+    }
+
+    /// Which there are, oldest first.
+    pub fn list(&self) -> Result<Vec<Listed>, BackupError> {
+        let listed = |(id, snapshot): (Id, Snapshot)| {
+            let update = snapshot.tags.iter().find_map(|tag| tag.strip_prefix("update="));
+            Listed {
+                id: id.to_string(),
+                update: update.unwrap_or_default().to_owned(),
+                unfinished: is_first(&snapshot),
+                time: snapshot.time,
+                paths: snapshot.paths,
+            }
+        };
+        Ok(self.repository.snapshots()?.into_iter().map(listed).collect())
+    }
+
+    /// Reads all that they lead to and compares it with what was written; returns how many
+    /// there are, and how many bytes were read. `on_bytes` is told now and then.
+    pub fn verify_all(&self, on_bytes: &dyn Fn(u64)) -> Result<(usize, u64), BackupError> {
+        /// So often.
+        const TELL: u64 = 64 << 20;
+        let (read, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        let count = |bytes: u64| {
+            let now = read.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if now - told.load(Ordering::Relaxed) >= TELL {
+                told.store(now, Ordering::Relaxed);
+                on_bytes(now);
+            }
+        };
+        let (mut known, snapshots) = (HashSet::new(), self.repository.snapshots()?);
+        for (_, snapshot) in &snapshots {
+            self.repository.verify(&snapshot.tree, &mut known, &count)?;
+        }
+        Ok((snapshots.len(), read.into_inner()))
+    }
+
+    /// Puts back what a snapshot holds, in whatever state. Returns also what of it is not
+    /// among the sources of the job.
+    pub fn restore_by_id(
+        &self,
+        job: &Job,
+        id: &str,
+        counter: &Counter,
+    ) -> Result<(Report, Vec<String>), BackupError> {
+        let mut snapshots = self.repository.snapshots()?.into_iter();
+        let Some((_, snapshot)) = snapshots.find(|(known, _)| known.to_string() == id) else {
+            return Err(BackupError::NoSuch(id.to_owned()));
+        };
+        let kept = self.repository.tree(&snapshot.tree)?.nodes;
+        let names = kept.iter().map(|node| node.name().to_string_lossy().into_owned());
+        let has_place = |name: &String| job.sources.iter().any(|source| source.name == *name);
+        let left_out = names.filter(|name| !has_place(name)).collect();
+        let report = restore::restore(job, &self.repository, &snapshot, counter)?;
+        Ok((report, left_out))
+    }
+
     /// The first pass, while the app serves. Afterwards the second one has little to do.
     pub fn first_pass(&mut self, job: &Job, counter: &Counter) -> Result<Report, BackupError> {
         self.pass(job, &[FIRST_PASS.to_owned()], counter, true)
@@ -303,6 +378,18 @@ impl Backups {
         }
         self.repository.prune()
     }
+}
+
+/// What opens the backups: what is in the file with the key, if there is one.
+pub(crate) fn key(file: Option<&str>) -> Result<String, BackupError> {
+    let Some(file) = file else { return Ok(NO_KEY.to_owned()) };
+    let text = std::fs::read_to_string(file).map_err(|source| BackupError::File {
+        doing: "read",
+        path: "the key".into(),
+        source,
+    })?;
+    // As restic reads its own password files.
+    Ok(text.trim().to_owned())
 }
 
 fn is_first(snapshot: &Snapshot) -> bool {

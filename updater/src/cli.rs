@@ -1,5 +1,6 @@
 //! The command line: its definitions. What the commands do is in the files below.
 
+mod backup;
 mod config;
 mod exit;
 mod face;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backup::BackupCommand;
 pub use config::ParseError;
 pub use exit::{CliError, Exit};
 pub use face::{PageArgs, PageCommand};
@@ -38,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         return Ok(Exit::from(&crate::helper::run(endpoint, &helper, emit).await?));
     }
     match cli.command {
+        Command::Errand { order } => return Ok(backup::errand(&order)),
         Command::Page(command) => return face::preview(command).await,
         Command::Completions { shell } => return Ok(manual::completions(shell)),
         Command::Man { dir } => return manual::man(dir.as_deref()),
@@ -51,12 +54,14 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Rollback(args) => update::rollback(&engine, args, &output).await,
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
         Command::History(args) => history::history(&engine, &args, &output).await,
+        Command::Backup(command) => backup::backup(&engine, &command, &output).await,
         Command::Doctor => look::doctor(&engine, &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
         // Done above, without an engine.
         Command::Page(_)
         | Command::Completions { .. }
         | Command::Man { .. }
+        | Command::Errand { .. }
         | Command::Run { .. } => Ok(Exit::Done),
     };
     output.done();
@@ -128,6 +133,12 @@ pub enum Command {
     /// Go back to the version before, during an update or after it.
     #[command(after_help = "Example:\n  changeover rollback web")]
     Rollback(Rollback),
+    /// List, verify, put back or clear away the backups of an app.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  changeover backup list web\n  changeover backup restore web"
+    )]
+    Backup(BackupCommand),
     /// Clear away what finished updates have left: helpers, failed containers, our images.
     #[command(after_help = "Example:\n  changeover gc --dry-run")]
     Gc {
@@ -159,6 +170,13 @@ pub enum Command {
         /// Where to write changeover.1, changeover-update.1 and so on.
         #[arg(long, env = "CHANGEOVER_MAN_DIR", value_name = "DIR")]
         dir: Option<PathBuf>,
+    },
+    /// What the container runs that is at the backups.
+    #[command(hide = true)]
+    Errand {
+        /// What to do, as JSON.
+        #[arg(long, env = "CHANGEOVER_ORDER", value_name = "JSON")]
+        order: String,
     },
     /// What the helper container runs.
     #[command(hide = true)]

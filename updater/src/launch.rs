@@ -8,6 +8,7 @@ mod certificate;
 mod compose;
 mod dependants;
 pub mod doctor;
+mod errand;
 mod error;
 mod helper;
 mod image;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use backup::BackupRequest;
 pub use compose::Pin;
+pub use errand::Backups;
 pub use error::LaunchError;
 pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};

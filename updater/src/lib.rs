@@ -80,6 +80,9 @@
 //! version that fell with the engine is started again only while that is so: where somebody
 //! has started old in between, the data is old's, without a snapshot, and old stays.
 //!
+//! What people do with backups, `changeover backup`, is an [`errand`](backup::errand) of a
+//! container of its own: the backups are on the engine's host, which may be elsewhere.
+//!
 //! # Hand-over
 //!
 //! Who answers on the app's port is not a step but a consequence: before every call

@@ -12,6 +12,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("a_helper_killed_while_data_is_kept_or_put_back_ends_it", killed),
         ("only_the_newest_backups_stay", keeps_the_newest),
         ("data_that_cannot_be_kept_refuses_the_update", refusals),
+        ("backups_are_listed_verified_put_back_and_cleared_away", by_hand),
     ]
     .map(|(name, run)| Case { name, alone: false, run })
     .to_vec()
@@ -136,4 +137,52 @@ fn refusals(kind: EngineKind) {
     let stays = remarks.as_array().into_iter().flatten().find(|one| one["code"] == "data-stays");
     let text = stays.expect("a word about the data")["text"].to_string();
     assert!(text.contains("/data") && !text.contains("/host/etc"), "{text}");
+}
+
+fn by_hand(kind: EngineKind) {
+    let world = world_with_data(kind);
+    let none = world.changeover(&["backup", "list", "web"]).expect(21);
+    assert!(none.stderr.contains("there is no volume changeover-backups"), "{}", none.stderr);
+
+    let before = in_volume(&world, "data", DESCRIBE);
+    for image in ["app:2", "app:1"] {
+        if image == "app:1" {
+            // Version 1 doesn't start on what version 2 has made of it.
+            in_volume(&world, "data", "echo schema 1 > db");
+        }
+        world.changeover(&["update", "web", "--image", image, "--backup"]).expect(0);
+    }
+    let list = || {
+        let done = world.changeover(&["backup", "list", "web"]).expect(0);
+        let ids = done.events.iter().map(|one| one["id"].as_str().expect("an id").to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let ids = list();
+    assert_eq!(ids.len(), 2, "the newest first: {ids:?}");
+    let verify = || world.changeover(&["backup", "verify", "web"]);
+    assert_eq!(verify().expect(0).event("verified").expect("a result")["backups"], 2);
+
+    // Not while the app is writing.
+    let restore = ["backup", "restore", "web", "--snapshot", &ids[1][..12]];
+    let refused = world.changeover(&restore).expect(21);
+    assert!(refused.stderr.contains("it runs"), "{}", refused.stderr);
+    let (stopped, _) = world.lab.api("POST", "/containers/web/stop", None);
+    assert_eq!(stopped, 204);
+    let done = world.changeover(&restore).expect(0);
+    assert_eq!(done.event("restored").expect("a result")["left_out"], json!([]));
+    assert_eq!(in_volume(&world, "data", DESCRIBE), before);
+    let unknown = world.changeover(&["backup", "restore", "web", "--snapshot", "nix"]).expect(21);
+    assert!(unknown.stderr.contains("backup list web"), "{}", unknown.stderr);
+
+    let prune = ["backup", "prune", "web", "--keep-backups", "1"];
+    assert_eq!(world.changeover(&prune).expect(0).event("pruned").expect("a result")["left"], 1);
+    assert_eq!(list(), ids[..1]);
+    // One byte anywhere in the largest file.
+    let spoil =
+        "f=$(find web/data -type f -printf '%s %p\\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)
+        printf X | dd of=$f bs=1 seek=5000 conv=notrunc status=none";
+    in_volume(&world, "changeover-backups", spoil);
+    let damaged = verify().expect(21);
+    assert!(damaged.stderr.contains("the backups are damaged"), "{}", damaged.stderr);
+    assert_eq!(world.containers(), ["web"]);
 }

@@ -12,7 +12,7 @@ use crate::config::{Complaint, Config, ConfigError, Setting, nearest, usual};
 /// The environment variable that names the file.
 const FILE_ENV: &str = "CHANGEOVER_CONFIG";
 /// What can't be set once and for all.
-const NOT_SETTINGS: [&str; 5] = ["help", "version", "config", "preview", "helper"];
+const NOT_SETTINGS: [&str; 6] = ["help", "version", "config", "preview", "helper", "order"];
 
 /// Why there is no command line.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,11 @@ impl Cli {
         // First who is asked for, by what, and about which app: what is wrong with it is
         // said later, when all is known.
         let seen = command.clone().ignore_errors(true).try_get_matches_from(&args).ok();
-        let sub = seen.as_ref().and_then(|seen| seen.subcommand());
-        let is_helper = sub.is_some_and(|(name, _)| name == "run");
+        let mut sub = seen.as_ref().and_then(|seen| seen.subcommand());
+        while let Some(deeper) = sub.and_then(|(_, inner)| inner.subcommand()) {
+            sub = Some(deeper);
+        }
+        let is_helper = sub.is_some_and(|(name, _)| matches!(name, "run" | "errand"));
         let app = sub.and_then(|(_, sub)| sub.try_get_one::<String>("name").ok().flatten());
         let named = seen.as_ref().and_then(|seen| seen.get_one::<OsString>("config").cloned());
         let file = match (named, std::env::var_os(FILE_ENV)) {
@@ -129,12 +132,8 @@ fn with(command: Command, setting: &Setting) -> Command {
     };
     let names: Vec<String> =
         command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |sub| match has(&sub) {
-            Some(id) => sub.mut_arg(id, set),
-            None => sub,
-        })
-    })
+    let set_below = |command: Command, name| command.mut_subcommand(name, |sub| with(sub, setting));
+    names.into_iter().fold(command, set_below)
 }
 
 #[cfg(test)]

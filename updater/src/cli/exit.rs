@@ -77,6 +77,16 @@ pub enum CliError {
     /// Nobody by that name.
     #[error("there is no container `{0}`\nhint: `docker ps -a` lists them")]
     NoSuchContainer(String),
+    /// No such backup.
+    #[error(
+        "there is no backup of `{app}`{which}\nhint: `changeover backup list {app}` shows them"
+    )]
+    NoBackup {
+        /// The app.
+        app: String,
+        /// Which one was asked for.
+        which: String,
+    },
     /// Somebody removed the helper.
     #[error(
         "somebody removed the helper before the update of `{0}` had ended\nhint: `changeover resume {0}` brings it to its end, `changeover rollback {0}` goes back"

@@ -212,10 +212,13 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
             clear_container(engine, &container, dry_run, output).await?;
         }
     }
-    // Who asks from beside the app may have been left by it when it was stopped.
-    for asker in ours(engine, &format!("{}=asker", labels::ROLE)).await? {
-        if asker["State"]["Status"] == "exited" {
-            clear_container(engine, &asker, dry_run, output).await?;
+    // Who asks from beside the app may have been left by it when it was stopped, and who
+    // was at the backups by a command that was killed.
+    for role in ["asker", "errand"] {
+        for left in ours(engine, &format!("{}={role}", labels::ROLE)).await? {
+            if left["State"]["Status"] == "exited" {
+                clear_container(engine, &left, dry_run, output).await?;
+            }
         }
     }
     for image in engine.images_labelled(&format!("{}=helper-image", labels::ROLE)).await? {

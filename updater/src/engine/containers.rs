@@ -32,6 +32,12 @@ impl Engine {
         self.list(Request::get("/containers/json").query("all", "1")).await
     }
 
+    /// Whether there is a volume of this name.
+    pub async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let request = Request::get(format!("/volumes/{}", segment(name)));
+        Ok(self.json_if_there(request).await?.is_some())
+    }
+
     /// One file of a container, as the tar archive that the engine makes of it; `None` if
     /// there is none. For small ones: it is read whole.
     pub async fn small_file(&self, id: &str, path: &str) -> Result<Option<Bytes>, EngineError> {

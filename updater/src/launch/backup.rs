@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::errand::errand_name;
 use super::preflight::Found;
 use super::{LaunchError, Remark, Request, text};
+use crate::engine::Engine;
 use crate::plan::{BackupPlan, Kept, Store};
 
 /// What of the app's data is to be kept.
@@ -68,7 +70,7 @@ pub(super) fn choose(
                 );
             }
             sources.push(Kept {
-                name: format!("{}{}", name_of(container), path.replace('/', "-")),
+                name: name_in_backup(container, path),
                 path: path.to_owned(),
                 mount: mount_for_helper(container, mount),
             });
@@ -103,13 +105,39 @@ pub(super) fn choose(
 }
 
 /// Volumes and folders of the host: what outlives a container.
-fn mounts(container: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn mounts(container: &Value) -> impl Iterator<Item = &Value> {
     let mounts = container["Mounts"].as_array().into_iter().flatten();
     mounts.filter(|mount| {
         // What ends in .sock is a way to talk to somebody, and no data.
         matches!(mount["Type"].as_str(), Some("volume" | "bind"))
             && !text(mount, "/Source").ends_with(".sock")
     })
+}
+
+/// What is mounted at a path of a container is called so in its backups.
+pub(super) fn name_in_backup(container: &Value, path: &str) -> String {
+    format!("{}{}", name_of(container), path.replace('/', "-"))
+}
+
+/// Refuses while another command is at the backups.
+pub(super) async fn nobody_at_them(
+    engine: &Engine,
+    request: &Request,
+    app: &str,
+) -> Result<(), LaunchError> {
+    if request.backup.is_none() {
+        return Ok(());
+    }
+    let name = errand_name(app);
+    let other = engine.container(&name).await.map_err(LaunchError::engine)?;
+    match other.is_some_and(|other| other["State"]["Running"] == true) {
+        true => Err(LaunchError::Unsuitable {
+            app: app.to_owned(),
+            why: format!("another command is at its backups, in the container `{name}`"),
+            hint: "wait until it has ended".to_owned(),
+        }),
+        false => Ok(()),
+    }
 }
 
 fn name_of(container: &Value) -> String {
@@ -128,7 +156,7 @@ fn overlaps(to: &Store, mount: &Value) -> bool {
 }
 
 /// The same mount for the helper, which also writes: on the way back.
-fn mount_for_helper(container: &Value, mount: &Value) -> Value {
+pub(super) fn mount_for_helper(container: &Value, mount: &Value) -> Value {
     if mount["Type"] == "bind" {
         return json!({ "Type": "bind", "Source": text(mount, "/Source") });
     }

@@ -37,6 +37,16 @@ pub enum LaunchError {
         /// The way out.
         hint: String,
     },
+    /// What was asked of the backups can't be done.
+    #[error("the backups of `{app}`: {why}\nhint: {hint}")]
+    NoErrand {
+        /// The app.
+        app: String,
+        /// What about them.
+        why: String,
+        /// The way out.
+        hint: String,
+    },
     /// A helper works on it right now.
     #[error(
         "an update of `{app}` is already under way\nhint: `changeover status {app}` shows how far it is"

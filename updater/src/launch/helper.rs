@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::image::stored_credentials;
 use super::{LaunchError, Surroundings};
+use crate::backup::errand;
 use crate::engine::{Engine, EngineError};
 use crate::history::FOLDER;
 use crate::notify;
 use crate::place::Place;
 use crate::plan::{HandoverMode, Plan, Store, labels};
-use crate::swap::data;
 use crate::swap::observe::observe;
 use crate::swap::{Ending, is_owed};
 
@@ -31,6 +31,10 @@ const OWN_REPOSITORY: &str = "changeover-helper";
 /// long enough for an engine that is just being restarted.
 const START_TRIES: u32 = 60;
 const START_PAUSE: Duration = Duration::from_millis(250);
+/// Whatever is in a volume is read, and made again with its owners, modes, attributes and
+/// devices.
+pub(super) const FOR_DATA: [&str; 6] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"];
 /// CAP_SYS_RESOURCE in the kernel's bit mask.
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
@@ -269,9 +273,7 @@ fn create_body(
         capabilities.push("NET_ADMIN");
     }
     if plan.keeps_data() {
-        // Whatever is in a volume is read, and made again with its owners, modes,
-        // attributes and devices.
-        capabilities.extend(["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"]);
+        capabilities.extend(FOR_DATA);
     } else if on_host(plan).next().is_some() || plan.history.is_some() {
         // Keys and volumes belong to whom the app runs as, and root without this is anybody.
         capabilities.push("DAC_OVERRIDE");
@@ -336,18 +338,23 @@ fn data_mounts(plan: &Plan) -> Vec<Value> {
     let mut mounts: Vec<Value> = Vec::new();
     for (n, kept) in backup.sources.iter().enumerate() {
         let mut mount = kept.mount.clone();
-        mount["Target"] = data::source(n).into();
+        mount["Target"] = errand::source(n).into();
         mounts.push(mount);
     }
-    mounts.push(match &backup.to {
-        Store::Volume(name) => json!({ "Type": "volume", "Source": name, "Target": data::STORE }),
-        Store::Host(folder) => json!({ "Type": "bind", "Source": folder, "Target": data::STORE }),
-    });
-    if let Some(file) = &backup.key_file {
-        mounts
-            .push(json!({ "Type": "bind", "Source": file, "Target": data::KEY, "ReadOnly": true }));
-    }
+    mounts.extend(store_mounts(&backup.to, backup.key_file.as_deref()));
     mounts
+}
+
+/// Where the backups are, and what opens them.
+pub(super) fn store_mounts(to: &Store, key_file: Option<&Path>) -> impl Iterator<Item = Value> {
+    let to = match to {
+        Store::Volume(name) => json!({ "Type": "volume", "Source": name, "Target": errand::STORE }),
+        Store::Host(folder) => json!({ "Type": "bind", "Source": folder, "Target": errand::STORE }),
+    };
+    let key = key_file.map(
+        |file| json!({ "Type": "bind", "Source": file, "Target": errand::KEY, "ReadOnly": true }),
+    );
+    std::iter::once(to).chain(key)
 }
 
 /// This very program.
@@ -356,7 +363,7 @@ pub(super) fn own_program() -> std::io::Result<Vec<u8>> {
 }
 
 /// Makes the helper's image from the running binary, unless it is there already.
-async fn own_image(engine: &Engine, app: &str) -> Result<String, LaunchError> {
+pub(super) async fn own_image(engine: &Engine, app: &str) -> Result<String, LaunchError> {
     let failed = |why: String| LaunchError::Helper { app: app.to_owned(), why, source: None };
     let binary = own_program()
         .map_err(|error| failed(format!("this program cannot read itself ({error})")))?;

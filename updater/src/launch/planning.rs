@@ -73,6 +73,7 @@ pub(super) async fn plan(
             along(engine, &found, dependant, &members, &mut published, &mut remains).await?;
         members.push(member);
     }
+    backup::nobody_at_them(engine, request, &found.app).await?;
     let backup = backup::choose(request, &found, &mut remains.remarks)?;
     let plan = Plan {
         notify: told::notify(engine, request, &found, &members[0].probe, &published).await?,

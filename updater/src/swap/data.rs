@@ -9,16 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::facts::Facts;
-use crate::backup::{BackupError, Backups, Counter, Job, NO_KEY, Report, Source};
+use crate::backup::errand::{KEY, STORE, source};
+use crate::backup::{BackupError, Backups, Counter, Job, Report, Source, key};
 use crate::engine::EngineError;
 use crate::events::Event;
 use crate::plan::Plan;
 use crate::progress::Progress;
 
-/// Where the helper finds the backups of all apps.
-pub(crate) const STORE: &str = "/backup/to";
-/// Where it finds the file with the key.
-pub(crate) const KEY: &str = "/backup/key";
 /// How often it is told how far it is, at most …
 const TELL: Duration = Duration::from_millis(500);
 /// … and in how many parts: what was told is read again from the helper's log, which is
@@ -26,11 +23,6 @@ const TELL: Duration = Duration::from_millis(500);
 const PARTS: u64 = 50;
 /// The status by which the engine refuses for good; so do we.
 const REFUSED: u16 = 409;
-
-/// Where the helper finds the `n`th volume or folder.
-pub(crate) fn source(n: usize) -> String {
-    format!("/backup/data/{n}")
-}
 
 /// Keeps the data of one plan, and puts it back.
 pub struct Keeper {
@@ -165,17 +157,6 @@ impl Keeper {
             Err(error) => Err(refused(error.to_string())),
         }
     }
-}
-
-fn key(file: Option<&str>) -> Result<String, BackupError> {
-    let Some(file) = file else { return Ok(NO_KEY.to_owned()) };
-    let text = std::fs::read_to_string(file).map_err(|source| BackupError::File {
-        doing: "read",
-        path: "the key".into(),
-        source,
-    })?;
-    // As restic reads its own password files.
-    Ok(text.trim().to_owned())
 }
 
 /// The state that the data is in: none of the old containers that there are has run since
