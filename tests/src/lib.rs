@@ -8,6 +8,7 @@ pub mod fake;
 pub mod lab;
 pub mod load;
 pub mod sample;
+pub mod sqlite;
 pub mod tls;
 pub mod wire;
 pub mod world;

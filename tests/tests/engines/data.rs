@@ -1,21 +1,38 @@
 //! Data goes back too: after a rollback the volumes are what they were.
 
+mod database;
+
 use changeover_tests::lab::EngineKind;
 use changeover_tests::world::{World, web};
 use serde_json::json;
 
 use super::Case;
 
+/// On each engine: what engines might do otherwise.
 pub(crate) fn cases() -> Vec<Case> {
     [
         ("a_rollback_puts_the_data_back_exactly", puts_back as fn(EngineKind)),
         ("a_helper_killed_while_data_is_kept_or_put_back_ends_it", killed),
-        ("only_the_newest_backups_stay", keeps_the_newest),
+    ]
+    .map(case)
+    .to_vec()
+}
+
+/// On the newest one: what is our own doing.
+pub(crate) fn on_newest() -> Vec<Case> {
+    [
+        ("only_the_newest_backups_stay", keeps_the_newest as fn(EngineKind)),
         ("data_that_cannot_be_kept_refuses_the_update", refusals),
+        ("no_room_for_the_backup_leaves_the_old_version_with_its_data", database::out_of_room),
+        ("each_row_that_was_acknowledged_is_there_after_a_rollback", database::keeps_each_row),
         ("backups_are_listed_verified_put_back_and_cleared_away", by_hand),
     ]
-    .map(|(name, run)| Case { name, alone: false, run })
+    .map(case)
     .to_vec()
+}
+
+fn case((name, run): (&'static str, fn(EngineKind))) -> Case {
+    Case { name, alone: false, run }
 }
 
 /// Everything that can be said of a tree by the tools that every system has.

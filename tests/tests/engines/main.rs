@@ -53,8 +53,9 @@ fn main() -> ExitCode {
         .chain(data::cases())
         .collect();
     let mut on_podman = podman::cases();
+    let mut on_newest = data::on_newest();
     if crashes::torture() {
-        (cases, on_podman) = (crashes::cases(), Vec::new());
+        (cases, on_podman, on_newest) = (crashes::cases(), Vec::new(), Vec::new());
     }
     let on_one = examples::cases();
     if !arguments.list
@@ -70,7 +71,8 @@ fn main() -> ExitCode {
     let podman = on_podman.iter().flat_map(|case| EngineKind::PODMAN.map(|kind| (case, kind)));
     let engines = examples::engines();
     let examples = on_one.iter().flat_map(|case| engines.iter().map(move |kind| (case, *kind)));
-    for (case, kind) in docker.chain(podman).chain(examples) {
+    let newest = on_newest.iter().map(|case| (case, EngineKind::V28_5));
+    for (case, kind) in docker.chain(podman).chain(newest).chain(examples) {
         let (name, alone, run) = (case.name, case.alone, case.run);
         let (results, machine) = (results.clone(), machine.clone());
         trials.push(Trial::test(format!("{kind}::{name}"), move || {
