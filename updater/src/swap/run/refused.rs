@@ -1,0 +1,98 @@
+//! What follows from a call that failed: another look, a refusal, or a person.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::super::{Direction, Outcome, REMOVE};
+use super::doing::Doing;
+use super::{PATIENCE, Runner};
+use crate::engine::EngineError;
+use crate::events::Event;
+
+/// A server error may pass; it is believed after so many answers.
+const SERVER_ERRORS: u32 = 3;
+/// The same where the engine has just come back, and what it had left behind when it died
+/// may be in its own way: some ten seconds.
+const SERVER_ERRORS_AFTER_AN_OUTAGE: u32 = 15;
+/// The longest pause between two tries. The app may be waiting for this one.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// A call that the engine has left without an answer so often hangs.
+const SILENCES: u32 = 2;
+
+impl Runner<'_> {
+    /// What follows from a call that failed.
+    pub(super) async fn take_no(&mut self, doing: Doing, error: &EngineError) -> Option<Outcome> {
+        let name = doing.name();
+        self.failed(name, error).await;
+        let tries = self.seen.failures.1;
+        let hangs = matches!(error, EngineError::Silent { .. }) && tries >= SILENCES;
+        if !error.is_refusal() && !hangs {
+            // It may have happened, or the engine is away. Looking again tells.
+            return None;
+        }
+        let settled = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
+        let past_the_gate = doing.step >= REMOVE;
+        if doing.direction == Direction::Forward && !past_the_gate {
+            // While a call may still be under way that we have heard nothing of, a no can
+            // mean that the step has been done: looking again tells.
+            let sure = self.seen.unsettled.is_none_or(|until| until <= Instant::now());
+            let enough = match self.seen.returned_with_engine {
+                true => SERVER_ERRORS_AFTER_AN_OUTAGE,
+                false => SERVER_ERRORS,
+            };
+            if settled && sure || tries >= enough {
+                self.seen.refusal = Some(format!("cannot {name}: {error}"));
+            }
+            return None;
+        }
+        // A tag is a comfort; nobody is kept waiting for it.
+        let comfort = doing.step > REMOVE && (settled || tries >= SERVER_ERRORS);
+        if tries < PATIENCE && !hangs && !comfort {
+            return None;
+        }
+        if past_the_gate {
+            let member = &self.plan.members[doing.member];
+            let text = match &member.retag {
+                Some(tag) if comfort => format!(
+                    "{tag} still means the old image ({error}); `docker tag {} {tag}` changes that",
+                    member.image.id
+                ),
+                _ => format!(
+                    "the old container `{}` cannot be removed ({error}); remove it by hand",
+                    member.parked_name()
+                ),
+            };
+            warn!(text);
+            self.progress.emit(Event::Warning { text });
+            return Some(Outcome::Updated);
+        }
+        Some(self.out_of_patience(name, error))
+    }
+
+    pub(super) fn out_of_patience(&self, what: &str, error: &EngineError) -> Outcome {
+        Outcome::NeedsAPerson {
+            reason: format!(
+                "cannot {what}: {error}\nhint: mend that, then run `changeover resume {}`",
+                self.plan.app
+            ),
+        }
+    }
+
+    /// Counts failures of the same thing in a row and waits longer each time.
+    pub(super) async fn failed(&mut self, what: &str, error: &EngineError) {
+        let (last, tries) = &mut self.seen.failures;
+        if last != what {
+            (*last, *tries) = (what.to_owned(), 0);
+        }
+        *tries += 1;
+        let tries = *tries;
+        debug!(what, tries, %error, "failed");
+        // Told now and then: the patient would fill the log.
+        if tries > 1 && tries.is_power_of_two() {
+            self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
+        }
+        tokio::time::sleep(LONGEST_PAUSE.min(Duration::from_millis(50 << tries.min(6)))).await;
+    }
+}
