@@ -16,7 +16,7 @@ TEST = $(CARGO) test --workspace --locked $(if $(SUDO),--config 'target.$(TUPLE)
 export CHANGEOVER_BIN_DIR = $(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test seeds engines corpus examples torture soak fuzz bench image lint clean tools
+.PHONY: help build demo test seeds engines corpus examples schemas torture soak fuzz bench image lint clean tools
 
 help: ## Say what there is
 	@echo "Changeover: replaces a running container while visitors watch a page instead of an error."
@@ -48,6 +48,9 @@ engines: tools ## Run the engine suite alone, or some of it: make engines CASES=
 examples: tools ## Press the examples' buttons in a browser, on three engines
 	$(BUILD)
 	CHANGEOVER_EXAMPLES=1 $(TEST) --test engines -- each_example
+
+schemas: tools ## Make docs/schemas anew, from the types
+	CHANGEOVER_WRITE_SCHEMAS=1 $(CARGO) test --package changeover --locked --lib published_schemas
 
 torture: tools ## Try every crash at every place, and print the matrix (2 hours): make torture CASES=28.5
 	$(BUILD)

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +17,12 @@ use crate::load::{Target, netns};
 
 /// How long anything may take that a case waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at all that our program has printed: its command line, and the lines.
+pub type Judge = fn(&[String], &[Value]);
+
+/// The suite's judge, asked whenever our program has ended.
+pub static JUDGE: OnceLock<Judge> = OnceLock::new();
 
 /// A throw-away engine for one case.
 pub struct World {
@@ -308,6 +315,7 @@ pub struct Running {
     lines: Receiver<String>,
     stderr: thread::JoinHandle<String>,
     seen: Vec<Value>,
+    arguments: Vec<String>,
 }
 
 /// Our program, when it has ended.
@@ -325,6 +333,8 @@ impl Running {
     /// Starts a command whose standard output is a JSON object a line.
     pub fn start(command: &mut Command) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let arguments =
+            command.get_args().map(|text| text.to_string_lossy().into_owned()).collect();
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("a pipe");
         let mut errors = child.stderr.take().expect("a pipe");
@@ -341,7 +351,7 @@ impl Running {
             let _ = std::io::Read::read_to_string(&mut errors, &mut text);
             text
         });
-        Running { child, lines, stderr, seen: Vec::new() }
+        Running { child, lines, stderr, seen: Vec::new(), arguments }
     }
 
     /// Its process id.
@@ -437,6 +447,9 @@ impl Running {
         };
         let rest = self.lines.iter().filter_map(|line| serde_json::from_str(&line).ok());
         self.seen.extend(rest);
+        if let Some(judge) = JUDGE.get() {
+            judge(&self.arguments, &self.seen);
+        }
         Done {
             code: status.code().unwrap_or(-1),
             events: self.seen,

@@ -20,6 +20,7 @@ const LOG_LINE: usize = 500;
 
 /// How one update went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
     /// Version of this document, [`SCHEMA`].
     pub schema: u32,
@@ -57,6 +58,7 @@ pub struct Account {
 
 /// One step that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepTaken {
     /// Its stable key.
     pub key: String,

@@ -17,6 +17,7 @@ use crate::plan::labels;
 
 /// Where certificate and key lie. They may be one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// The certificate, and those that lead to its root.

@@ -1,13 +1,17 @@
 //! The command line: its definitions. What the commands do is in the files below.
 
 mod backup;
+mod code;
 mod config;
+mod documents;
 mod exit;
 mod face;
 mod history;
 mod look;
 mod manual;
 mod output;
+#[cfg(test)]
+mod schemas;
 mod update;
 
 use std::ffi::OsString;
@@ -17,7 +21,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use backup::BackupCommand;
+pub use code::Code;
 pub use config::ParseError;
+pub use documents::Failed;
 pub use exit::{CliError, Exit};
 pub use face::{PageArgs, PageCommand};
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Event {
     /// The image is being fetched.
@@ -44,7 +45,8 @@ pub enum Event {
         update: String,
         /// The app.
         app: String,
-        /// `redirect`, `bind` or `none`.
+        /// The way of showing the page.
+        #[cfg_attr(test, schemars(with = "crate::plan::HandoverMode"))]
         handover: String,
         /// Why this one, if it isn't the planned one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +112,8 @@ pub enum Event {
     },
     /// The end.
     Finished {
-        /// `updated`, `rolled-back`, `refused` or `needs-a-person`.
+        /// How.
+        #[cfg_attr(test, schemars(with = "crate::swap::Ending"))]
         outcome: String,
         /// Why, unless updated.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,6 +21,7 @@ pub const MESSAGE_LETTERS: usize = 600;
 
 /// What the page shows of the app, where it is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Face {
     /// A sentence or two, as they are.
@@ -103,6 +104,7 @@ macro_rules! checked {
     ($(#[$about:meta])* $name:ident, $check:path) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 

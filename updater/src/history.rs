@@ -25,6 +25,7 @@ pub(crate) const FOLDER: &str = "/history";
 
 /// Where the history is kept, and how the helper gets there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
     /// The file, as it was asked for.
@@ -37,6 +38,7 @@ pub struct Keep {
 
 /// What holds the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Mount {
     /// A volume, by name.

@@ -32,7 +32,7 @@ pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
 pub(crate) use reach::listen_in;
-pub use remark::Remark;
+pub use remark::{Remark, Remarked};
 
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use changeover::cli::{self, Cli, ParseError};
+use changeover::cli::{self, Cli, Code, Failed, ParseError};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -18,14 +18,7 @@ fn main() -> ExitCode {
     std::hint::black_box(&CRATES);
     let cli = match Cli::with_config(std::env::args_os()) {
         Ok(cli) => cli,
-        // It knows best where help goes and where complaints go.
-        Err(ParseError::CommandLine(error)) => error.exit(),
-        Err(error) => {
-            // What would have said so is what can't be read.
-            let json = std::env::args_os().any(|arg| arg == "--json");
-            report(&error, 2, json);
-            return ExitCode::from(2);
-        }
+        Err(error) => return refuse(error),
     };
     start_logging(&cli);
     let json = cli.json;
@@ -47,7 +40,7 @@ fn main() -> ExitCode {
             done = cli::run(cli) => match done {
                 Ok(exit) => ExitCode::from(exit.code()),
                 Err(error) => {
-                    report(&error, error.code(), json);
+                    report(&error, Code::from(&error), error.code(), json);
                     ExitCode::from(error.code())
                 }
             },
@@ -62,8 +55,29 @@ fn main() -> ExitCode {
     })
 }
 
+/// Says what is wrong with the command line or the config file. What would have said
+/// whether to say it as JSON is what can't be read.
+fn refuse(error: ParseError) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    let code = Code::from(&error);
+    match error {
+        // It knows best where help goes and where complaints go.
+        ParseError::CommandLine(error) => {
+            if json && error.use_stderr() {
+                let text = error.to_string();
+                let mut parts = text.trim_start_matches("error: ").splitn(2, "\n\n");
+                let mut part = || parts.next().unwrap_or_default().trim().to_owned();
+                print_failed(code, 2, &part(), &part());
+            }
+            error.exit()
+        }
+        error => report(&error, code, 2, json),
+    }
+    ExitCode::from(2)
+}
+
 /// Prints an error once, with everything that led to it.
-fn report(error: &dyn std::error::Error, code: u8, json: bool) {
+fn report(error: &dyn std::error::Error, code: Code, exit: u8, json: bool) {
     let mut text = error.to_string();
     let mut hint = String::new();
     if let Some(at) = text.find("\nhint: ") {
@@ -83,14 +97,15 @@ fn report(error: &dyn std::error::Error, code: u8, json: bool) {
         source = cause.source();
     }
     if json {
-        let hint = hint.trim_start_matches("\nhint: ");
-        println!(
-            "{}",
-            serde_json::json!({ "event": "error", "code": code, "error": text, "hint": hint })
-        );
+        print_failed(code, exit, &text, hint.trim_start_matches("\nhint: "));
     }
-    let word = if code == 10 { "nothing to do" } else { "error" };
+    let word = if exit == 10 { "nothing to do" } else { "error" };
     eprintln!("{word}: {text}{hint}");
+}
+
+fn print_failed(code: Code, exit: u8, error: &str, hint: &str) {
+    let failed = Failed { event: "error", code, exit, error, hint };
+    println!("{}", serde_json::json!(failed));
 }
 
 fn start_logging(cli: &Cli) {

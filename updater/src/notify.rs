@@ -40,6 +40,7 @@ pub(crate) const KEY: &str = "/notify/key";
 
 /// Where the app wants to be told, and by which key it knows that it is us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
     /// Where.
@@ -50,6 +51,7 @@ pub struct Notify {
 
 /// Whom to tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
     /// The app itself, `/path` or `:port/path`, by its own address.

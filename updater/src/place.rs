@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A file on the engine's host, `/path`, or in the app's container, `app:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum Place {
     /// On the host.

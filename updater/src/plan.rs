@@ -22,6 +22,7 @@ pub const SCHEMA: u32 = 1;
 
 /// One update of one app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Version of this document, [`SCHEMA`].
@@ -57,6 +58,7 @@ pub struct Plan {
 
 /// One container of the set and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// The name under which the container is known, without a slash.
@@ -89,6 +91,7 @@ pub struct Member {
 
 /// The old container as it was when the update was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Old {
     /// Full container id.
@@ -108,6 +111,7 @@ pub struct Old {
 
 /// An image, by the name that the user gave and by what the engine calls it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// The reference as the user wrote it, say `ghcr.io/acme/web:2`.
@@ -121,6 +125,7 @@ pub struct Image {
 
 /// A network that is connected after the create.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Connect {
     /// The network's name (or id, where the user gave one).
@@ -131,6 +136,7 @@ pub struct Connect {
 
 /// What is compared with reality before the commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// Names of the networks, sorted.
@@ -141,6 +147,7 @@ pub struct Expected {
 
 /// One published port of the new container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedPort {
     /// `80/tcp`, as inspect writes it.
@@ -151,6 +158,7 @@ pub struct ExpectedPort {
 
 /// Who answers visitors while neither version can.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HandoverPlan {
     /// The way chosen.
@@ -166,6 +174,7 @@ pub struct HandoverPlan {
 
 /// The ways to put the page on the app's own port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HandoverMode {
     /// Redirect new connections to the page with nftables; the engine keeps the port.
@@ -178,6 +187,7 @@ pub enum HandoverMode {
 
 /// One TCP port on the host on which the app is reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Published {
     /// The address it was published on.
@@ -213,6 +223,7 @@ impl Published {
 
 /// The host side of a published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum HostAddress {
     /// Every address of both families: `-p 8080:80`.
@@ -277,6 +288,7 @@ impl TryFrom<String> for HostAddress {
 
 /// What of the app's data is kept, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BackupPlan {
     /// Where the backups are. Those of this app have a folder of its name in there.
@@ -295,6 +307,7 @@ pub struct BackupPlan {
 
 /// Where backups are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
     /// A volume of the engine's.
@@ -305,6 +318,7 @@ pub enum Store {
 
 /// A volume or a folder that is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     /// What it is called in the backup.
@@ -341,6 +355,7 @@ impl fmt::Display for Store {
 
 /// How the new version proves that it works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GatePlan {
     /// Seconds from the new container's start within which it must have passed.
@@ -351,6 +366,7 @@ pub struct GatePlan {
 
 /// What the gate asks the new container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Probe {
     /// An HTTP request that must be answered with one of the wanted statuses.
@@ -380,6 +396,7 @@ pub enum Probe {
 
 /// HTTP statuses that count as an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExpectedStatus {
     /// Exactly this one.
@@ -403,6 +420,7 @@ impl ExpectedStatus {
 
 /// What visitors read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PageSettings {
     /// The app's name for people.

@@ -11,6 +11,7 @@ pub const SCHEMA: u32 = 1;
 
 /// How far an update is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of this document, [`SCHEMA`].
     pub schema: u32,
@@ -37,6 +38,7 @@ pub struct Status {
 
 /// What is going on, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The new version is on its way.
@@ -60,6 +62,7 @@ impl Phase {
 
 /// One step as visitors see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepStatus {
     /// A stable key for translations, say `stop-old`. The page has words for
     /// visitors under `step.stop-old`, and under `back.stop-old` on the way back.
@@ -72,6 +75,7 @@ pub struct StepStatus {
 
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// Still to come.

@@ -61,7 +61,7 @@ fn refused(world: &World, args: &[&str], words: &[&str]) {
 #[track_caller]
 fn assert_words(done: &Done, words: &[&str]) {
     let event = done.event("error").unwrap_or_else(|| panic!("no error event: {done:#?}"));
-    assert_eq!(event["code"], done.code, "{event}");
+    assert_eq!(event["exit"], done.code, "{event}");
     let said = format!("{}\n{}", event["error"], event["hint"]);
     for word in words {
         assert!(done.stderr.contains(word), "no {word:?} in: {}", done.stderr);

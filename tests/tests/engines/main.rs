@@ -12,6 +12,7 @@ mod examples;
 mod image;
 mod podman;
 mod same;
+mod schema;
 mod security;
 mod sets;
 mod soak;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, RwLock};
 
 use changeover_tests::lab::{self, EngineKind};
+use changeover_tests::world;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// One case. Its name is a sentence that holds.
@@ -38,6 +40,8 @@ pub(crate) struct Case {
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
+    schema::assert_strict();
+    world::JUDGE.get_or_init(|| schema::judge);
     let mut cases: Vec<Case> = visitors::cases()
         .into_iter()
         .chain(commands::cases())

@@ -52,6 +52,7 @@ pub struct Order {
 
 /// What is said of it, one JSON object a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Word {
     /// One backup.
@@ -95,6 +96,8 @@ pub enum Word {
 
 /// One backup, as it is listed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(inline))]
 pub struct Listed {
     /// Its id, also for `restic`.
     pub id: String,

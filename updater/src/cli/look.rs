@@ -1,8 +1,8 @@
 //! `status`, `doctor` and `gc`.
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::documents::{AppStatus, Cleared, Kind, SCHEMA, State};
 use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit};
@@ -14,24 +14,6 @@ use crate::launch::{NEEDS_A_PERSON, is_finished, is_leaving};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
 use crate::swap::{Ending, is_owed};
-
-/// What is or was going on with one app.
-#[derive(Serialize)]
-struct AppStatus {
-    app: String,
-    /// `updating`, `interrupted`, `updated`, `rolled-back`, `refused` or `needs-a-person`.
-    state: &'static str,
-    update: String,
-    from: String,
-    to: String,
-    asked_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-}
 
 pub(super) async fn status(
     engine: &Engine,
@@ -58,7 +40,7 @@ pub(crate) async fn states_of(
     engine: &Engine,
     name: Option<&str>,
 ) -> Result<Vec<&'static str>, CliError> {
-    Ok(look(engine, name).await?.iter().map(|status| status.state).collect())
+    Ok(look(engine, name).await?.iter().map(|status| status.state.word()).collect())
 }
 
 async fn look(engine: &Engine, name: Option<&str>) -> Result<Vec<AppStatus>, CliError> {
@@ -103,7 +85,7 @@ pub(super) async fn doctor(engine: &Engine, output: &Output) -> Result<Exit, Cli
 
 fn in_words(status: &AppStatus) -> String {
     let AppStatus { app, state, from, to, asked_at, .. } = status;
-    let mut line = format!("{app}: {state}, {from} → {to} (asked for at {asked_at})");
+    let mut line = format!("{app}: {}, {from} → {to} (asked for at {asked_at})", state.word());
     let rest = [("step", &status.step), ("reason", &status.reason), ("hint", &status.hint)];
     for (what, text) in rest {
         if let Some(text) = text {
@@ -124,16 +106,16 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let said = Said::by(engine, id).await;
     let running = helper["State"]["Running"] == true;
     let state = match &said.ended {
-        _ if running => "updating",
-        _ if !is_finished(helper) => "interrupted",
-        Some(outcome) => outcome.ending().word(),
+        _ if running => State::Updating,
+        _ if !is_finished(helper) => State::Interrupted,
+        Some(outcome) => State::Ended(outcome.ending()),
         // A full disk takes the end of a log with it, but not the exit code.
-        None => word_of_code(&helper["State"]["ExitCode"]),
+        None => state_of_code(&helper["State"]["ExitCode"]),
     };
     let lost = said.ended.is_none() && is_finished(helper) && !running;
     let lost = lost.then(|| "the helper's log is lost, and with it the reason".to_owned());
     let reason = said.reason.or(said.condemned).or(lost);
-    let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
+    let hint = (state == State::Interrupted).then(|| format!("changeover resume {}", plan.app));
     Ok(AppStatus { step: said.step.filter(|_| running), reason, hint, ..base(plan, state) })
 }
 
@@ -146,27 +128,30 @@ async fn never_begun(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError
         return of_record(engine, plan).await;
     }
     let reason = "its helper was never started, so nothing was touched".to_owned();
-    Ok(AppStatus { reason: Some(reason), ..base(plan, "refused") })
+    Ok(AppStatus { reason: Some(reason), ..base(plan, State::Ended(Ending::Refused)) })
 }
 
 async fn of_record(engine: &Engine, plan: &Plan) -> Result<AppStatus, CliError> {
     let state = match judge(engine, plan).await? {
-        Followed::Ended(outcome) => outcome.ending().word(),
-        Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => "interrupted",
+        Followed::Ended(outcome) => State::Ended(outcome.ending()),
+        Followed::HelperGone | Followed::HelperStopped | Followed::HelperFails(_) => {
+            State::Interrupted
+        }
     };
-    let hint = (state == "interrupted").then(|| format!("changeover resume {}", plan.app));
-    let reason = (state == "rolled-back")
+    let hint = (state == State::Interrupted).then(|| format!("changeover resume {}", plan.app));
+    let reason = (state == State::Ended(Ending::RolledBack))
         .then(|| "its helper is gone, and with it what it knew about the reason".to_owned());
     Ok(AppStatus { reason, hint, ..base(plan, state) })
 }
 
-fn word_of_code(code: &Value) -> &'static str {
-    code.as_i64().and_then(Ending::of_code).map_or("interrupted", Ending::word)
+fn state_of_code(code: &Value) -> State {
+    code.as_i64().and_then(Ending::of_code).map_or(State::Interrupted, State::Ended)
 }
 
-fn base(plan: &Plan, state: &'static str) -> AppStatus {
+fn base(plan: &Plan, state: State) -> AppStatus {
     let (from, to) = plan.images();
     AppStatus {
+        schema: SCHEMA,
         app: plan.app.clone(),
         state,
         update: plan.update.clone(),
@@ -224,7 +209,7 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
     for image in engine.images_labelled(&format!("{}=helper-image", labels::ROLE)).await? {
         for tag in image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if dry_run || engine.remove_image(tag).await? {
-                cleared("image", tag, dry_run, output);
+                cleared(Kind::Image, tag, dry_run, output);
             }
         }
     }
@@ -242,15 +227,19 @@ async fn clear_container(
         engine.remove(container["Id"].as_str().unwrap_or_default()).await?;
     }
     let name = container["Name"].as_str().unwrap_or_default().trim_start_matches('/');
-    cleared("container", name, dry_run, output);
+    cleared(Kind::Container, name, dry_run, output);
     Ok(())
 }
 
-fn cleared(what: &str, name: &str, dry_run: bool, output: &Output) {
+fn cleared(what: Kind, name: &str, dry_run: bool, output: &Output) {
     match output.is_json() {
-        true => output.json(&json!({ "cleared": what, "name": name, "dry_run": dry_run })),
+        true => output.json(&Cleared { cleared: what, name, dry_run }),
         false => {
             let verb = if dry_run { "would clear away" } else { "cleared away" };
+            let what = match what {
+                Kind::Container => "container",
+                Kind::Image => "image",
+            };
             output.say(&format!("{verb} {what} {name}"));
         }
     }

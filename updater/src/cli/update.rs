@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::documents::{Checked, Lost, SCHEMA};
 use super::output::Output;
 use super::{Check, CliError, Exit, Helper, How, Resume, Rollback, Update};
 use crate::certificate::Certificate;
@@ -16,6 +17,7 @@ use crate::launch::{
 };
 use crate::notify::Notify;
 use crate::plan::{Image, Plan, helper_name, labels};
+use crate::successor::Loss;
 use crate::swap::Outcome;
 
 pub(super) async fn update(
@@ -34,22 +36,24 @@ pub(super) async fn check(engine: &Engine, args: Check, output: &Output) -> Resu
     let prepared = prepare(engine, &request, |event| output.event(&event)).await?;
     output.done();
     if output.is_json() {
-        output.json(&json!({
-            "event": "check",
-            "plan": prepared.plan,
-            "differences": prepared.differences,
-            "losses": prepared.losses.iter().map(|loss| json!({
-                "code": loss.name(),
-                "text": loss.to_string(),
-                "accepted": request.allow.iter().any(|code| code == loss.name()),
-            })).collect::<Vec<_>>(),
-            "remarks": prepared.remarks.iter().map(Remark::to_json).collect::<Vec<_>>(),
-            "leftovers": prepared.leftovers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        }));
+        output.json(&Checked {
+            event: "check",
+            schema: SCHEMA,
+            plan: &prepared.plan,
+            differences: &prepared.differences,
+            losses: prepared.losses.iter().map(|loss| lost(loss, &request)).collect(),
+            remarks: prepared.remarks.iter().map(Remark::for_programs).collect(),
+            leftovers: prepared.leftovers.iter().map(|(name, _)| name.as_str()).collect(),
+        });
     } else {
         explain(&prepared, &request, output);
     }
     Ok(Exit::Done)
+}
+
+fn lost(loss: &Loss, request: &Request) -> Lost {
+    let accepted = request.allow.iter().any(|code| code == loss.name());
+    Lost { code: loss.name(), text: loss.to_string(), accepted }
 }
 
 /// Prints the plan and everything that a person should know before saying yes.

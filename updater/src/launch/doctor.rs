@@ -18,6 +18,7 @@ use crate::identity::{Own, own_container};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What it is about, a stable word: `engine`, `network`, `redirect`, `firewall`,
     /// `disk`, `program`, `identity`, `swarm`.
@@ -33,6 +34,7 @@ pub struct Finding {
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// As it should be.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Pin;
 use crate::successor::{counted, some_of};
@@ -78,15 +78,35 @@ impl Remark {
         matches!(self, Remark::ComposePin { .. } | Remark::ComposeUnknown { .. })
     }
 
-    /// As an object for programs.
-    pub fn to_json(&self) -> Value {
-        let mut object = json!({ "code": self.code(), "text": self.to_string() });
-        if let Remark::ComposePin { pin, .. } = self {
-            object["file"] = pin.file.display().to_string().into();
-            object["line"] = pin.line.into();
+    /// The same for programs.
+    pub fn for_programs(&self) -> Remarked {
+        let pin = match self {
+            Remark::ComposePin { pin, .. } => Some(pin),
+            _ => None,
+        };
+        Remarked {
+            code: self.code(),
+            text: self.to_string(),
+            file: pin.map(|pin| pin.file.display().to_string()),
+            line: pin.map(|pin| pin.line),
         }
-        object
     }
+}
+
+/// A remark as an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Remarked {
+    /// A stable word for it.
+    pub code: &'static str,
+    /// In words.
+    pub text: String,
+    /// The file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where in there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
 }
 
 impl fmt::Display for Remark {

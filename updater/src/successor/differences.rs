@@ -51,6 +51,7 @@ pub struct Moved {
 
 /// One thing that isn't as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
     /// What it is about: `Env PATH`, `Cmd`, `Label org.opencontainers.image.version`.
     pub field: String,
@@ -64,6 +65,7 @@ pub struct Difference {
 
 /// Why something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Because {
     /// It is the image's default, and the new image has another one.

@@ -22,8 +22,9 @@ pub enum Outcome {
     },
 }
 
-/// The same without its reason.
+/// How an update ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
     /// The new version serves.

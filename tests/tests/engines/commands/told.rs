@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{assert_words, case, refused};
 use crate::Case;
+use crate::schema::assert_follows;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -74,6 +75,7 @@ fn account(hook: &Value) -> Value {
     let body: Value = serde_json::from_str(body).expect("JSON");
     assert_eq!(body["type"], "update.finished");
     assert_eq!(body["data"]["update"], header("webhook-id").as_str());
+    assert_follows(&body["data"], &["account"]);
     body["data"].clone()
 }
 

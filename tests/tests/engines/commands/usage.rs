@@ -5,12 +5,12 @@ use changeover_tests::world::{Done, World, web};
 use serde_json::{Value, json};
 
 use super::{case, docker, snapshot, update, world_with_web};
-use crate::Case;
+use crate::{Case, schema};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("a_wrong_command_line_ends_with_2_and_help_has_examples", a_wrong_command_line),
-        case("every_line_of_json_output_is_an_object", every_line_of_json_is_an_object),
+        case("every_command_prints_json_as_it_is_published", every_command_prints_json),
         case("check_tells_the_differences_and_touches_nothing", check_touches_nothing),
         case("the_doctor_says_what_would_be_possible", the_doctor),
         case("nothing_to_do_ends_with_10", nothing_to_do_ends_with_10),
@@ -98,21 +98,42 @@ fn the_doctor(kind: EngineKind) {
     assert!(redirect.contains("limited") && redirect.contains("not possible"), "{redirect}");
 }
 
-fn every_line_of_json_is_an_object(kind: EngineKind) {
+/// A command line, its exit code, the events that are among its lines, and the code of its error.
+type Said<'a> = (&'a [&'a str], i32, &'a [&'a str], Option<&'a str>);
+
+fn every_command_prints_json(kind: EngineKind) {
     let world = world_with_web(kind);
     world.image("app:bad", &[("VERSION", "3"), ("EXIT_MS", "0")], &[]);
-    let commands: [(&[&str], i32, &[&str]); 9] = [
-        (&["status"], 0, &[]),
-        (&["check", "web", "--image", "app:2"], 0, &["check"]),
-        (&["check", "wob", "--image", "app:2"], 21, &["error"]),
-        (&["update", "web", "--image", "app:0"], 21, &["error"]),
-        (&["update", "web", "--image", "app:bad"], 20, &["planned", "condemned", "finished"]),
-        (&["status"], 0, &[]),
-        (&["gc", "--dry-run"], 0, &[]),
-        (&["update", "web", "--image", "app:2", "--stable", "0s"], 0, &["launched", "finished"]),
-        (&["resume", "web"], 10, &["error"]),
+    let config = world.lab.dir().join("wrong.yml");
+    std::fs::write(&config, "helth-path: /").expect("the lab's directory is writable");
+    let config = config.to_str().expect("a path");
+    let failed = &["error"];
+    let commands: [Said<'_>; 18] = [
+        (&["doctor"], 0, &[], None),
+        (&["check", "web", "--image", "app:2"], 0, &["check"], None),
+        (&["check", "wob", "--image", "app:2"], 21, failed, Some("no-such-container")),
+        (&["update", "web", "--image", "app:0"], 21, failed, Some("image-unavailable")),
+        (&["update", "self", "--image", "app:2"], 21, failed, Some("not-in-a-container")),
+        (&["update", "web", "--image", "app:1"], 10, failed, Some("nothing-to-do")),
+        (&["update", "web", "--image", "app:bad"], 20, &["planned", "condemned", "finished"], None),
+        (&["status", "web"], 0, &[], None),
+        (&["history", "web"], 0, &[], None),
+        (&["gc", "--dry-run"], 0, &[], None),
+        (&["gc"], 0, &[], None),
+        (&["rollback", "web"], 21, failed, Some("nothing-to-roll-back")),
+        (
+            &["update", "web", "--image", "app:2", "--stable", "0s"],
+            0,
+            &["launched", "finished"],
+            None,
+        ),
+        (&["resume", "web"], 10, failed, Some("nothing-to-resume")),
+        (&["rollback", "web", "--stable", "0s"], 0, &["launched", "finished"], None),
+        (&["update", "web", "--imago", "app:2"], 2, failed, Some("usage")),
+        (&["status", "--config", config], 2, failed, Some("config-file")),
+        (&["status", "--host", "unix:///nowhere"], 21, failed, Some("no-engine")),
     ];
-    for (args, code, events) in commands {
+    for (args, code, events, error) in commands {
         let done = world.command(args).arg("--json").output().expect("it can be run");
         assert_eq!(done.status.code(), Some(code), "{args:?}: {done:?}");
         let text = String::from_utf8(done.stdout).expect("it is UTF-8");
@@ -120,18 +141,37 @@ fn every_line_of_json_is_an_object(kind: EngineKind) {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line:?}")))
             .collect();
-        assert!(lines.iter().all(Value::is_object), "{args:?}: {text}");
+        schema::judge(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>(), &lines);
         for event in events {
             let there = lines.iter().any(|line| line["event"] == *event);
             assert!(there, "{args:?} lacks the event {event}: {text}");
         }
+        let last = lines.last().map(|line| (line["code"].as_str(), line["exit"].as_i64()));
+        if let Some(error) = error {
+            assert_eq!(last, Some((Some(error), Some(code.into()))), "{args:?}: {text}");
+        }
+        assert!(!lines.is_empty(), "{args:?} says nothing");
     }
+    what_is_seen_in_between(&world);
     // For people it is words, and quiet is quiet.
     let plain = world.command(&["status", "web"]).output().expect("it can be run");
     let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
-    assert!(plain.starts_with("web: updated, app:1 → app:2"), "{plain}");
+    assert!(plain.starts_with("web: updated, app:1 → app:slow"), "{plain}");
     let quiet = world.command(&["status", "web", "--quiet"]).output().expect("it can be run");
     assert!(quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+/// The plan on the helper, and what the page says.
+fn what_is_seen_in_between(world: &World) {
+    world.image("app:slow", &[("VERSION", "4"), ("BOOT_MS", "1500")], &[]);
+    let mut update = world.spawn(&["update", "web", "--image", "app:slow"]);
+    update.wait_for("the page", |event| event["event"] == "page" && event["shown"] == true);
+    let page = world.fetch(([127, 0, 0, 1], 8080).into(), "/.changeover/status");
+    schema::assert_follows(&serde_json::from_str(&page).expect("JSON"), &["page-status"]);
+    let helper = world.inspect("web.changeover").expect("it runs");
+    let plan = helper["Config"]["Labels"]["io.changeover.plan"].as_str().expect("a plan");
+    schema::assert_follows(&serde_json::from_str(plan).expect("JSON"), &["plan"]);
+    update.finish().expect(0);
 }
 
 fn check_touches_nothing(kind: EngineKind) {
@@ -191,7 +231,7 @@ fn nothing_to_do_ends_with_10(kind: EngineKind) {
     for image in ["app:1", "app:same"] {
         let before = snapshot(&world);
         let done = update(&world, image).expect(10).says("nothing to do: `web` already runs");
-        assert_eq!(done.event("error").expect("an event")["code"], 10);
+        assert_eq!(done.event("error").expect("an event")["code"], "nothing-to-do");
         assert_eq!(snapshot(&world), before);
     }
     world.changeover(&["resume", "web"]).expect(10).says("nothing to resume");
