@@ -5,6 +5,7 @@ pub mod browser;
 pub mod compose;
 pub mod examples;
 pub mod fake;
+pub mod forge;
 pub mod lab;
 pub mod load;
 pub mod sample;

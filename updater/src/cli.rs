@@ -1,5 +1,6 @@
 //! The command line: its definitions. What the commands do is in the files below.
 
+mod available;
 mod backup;
 mod code;
 mod config;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use available::AvailableCommand;
 pub use backup::BackupCommand;
 pub use code::Code;
 pub use config::ParseError;
@@ -52,6 +54,9 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Man { dir } => return manual::man(dir.as_deref()),
         _ => {}
     }
+    if let Command::Available(args) = cli.command {
+        return available::available(cli.host.as_ref(), args, &output).await;
+    }
     let engine = launch::connect(cli.host.as_ref()).await?;
     let done = match cli.command {
         Command::Update(args) => update::update(&engine, args, &output).await,
@@ -65,6 +70,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
         // Done above, without an engine.
         Command::Page(_)
+        | Command::Available(_)
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::Errand { .. }
@@ -128,6 +134,11 @@ pub enum Command {
         /// The app, or `self`; all of them if left out.
         name: Option<String>,
     },
+    /// Say what is new, and whether its image is there for this machine.
+    #[command(
+        after_help = "Exit codes: 0 an update could be asked for now, 10 nothing is new or its image isn't there yet.\n\nExamples:\n  changeover available web\n  changeover available self --source github:acme/web --json\n  changeover available --image ghcr.io/acme/web --current 1.4.0 --exclude '*-debug'"
+    )]
+    Available(AvailableCommand),
     /// Say which updates there were, the newest first.
     #[command(
         after_help = "Examples:\n  changeover history web\n  changeover history self --json\n  changeover history web --history /var/log/web/updates.jsonl"

@@ -1,26 +1,35 @@
-//! A small HTTP client for what isn't the engine: the app that wants to be told.
+//! A small HTTP client for what isn't the engine: release feeds, registries, and the app
+//! that wants to be told.
 //!
-//! One request, one connection, no redirects. Everything has a limit, time and size, since
-//! whoever is at the other end may be slow, broken or hostile.
+//! One request, one connection. Everything has a limit: time, size, and where it leads,
+//! since whoever is at the other end may be slow, broken or hostile. Redirects are
+//! followed by whoever knows which headers may go along.
 
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-/// How long connecting may take.
+/// How long connecting may take, the agreement on keys included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// An address on the web.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
+    /// Whether it is `https:`.
+    pub tls: bool,
     /// Host name or address, without brackets.
     pub host: String,
     /// Port.
@@ -42,7 +51,7 @@ pub struct Answer {
 
 /// What to send, and what may come back.
 pub struct Request<'a> {
-    /// GET or POST.
+    /// GET, HEAD or POST.
     pub method: &'static str,
     /// Headers besides `Host`.
     pub headers: &'a [(&'static str, String)],
@@ -65,6 +74,25 @@ pub enum HttpError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It is somebody else, or can't prove who it is.
+    #[error(
+        "{host} cannot prove who it is\nhint: for a certificate of your own authority, SSL_CERT_FILE names its certificate (PEM)"
+    )]
+    Untrusted {
+        /// Who claims to be there.
+        host: String,
+        /// What is wrong with the certificate.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nobody by whose word anybody could be believed.
+    #[error(
+        "{host} cannot be asked over TLS: this machine or container has no certificates of authorities\nhint: install ca-certificates, or mount the host's bundle and name it by SSL_CERT_FILE"
+    )]
+    NoAuthorities {
+        /// Who was to be asked.
+        host: String,
     },
     /// It took too long.
     #[error("{host} has not answered within {seconds} s")]
@@ -100,16 +128,30 @@ impl Url {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
         };
-        match self.port {
-            80 => host,
-            port => format!("{host}:{port}"),
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+
+    /// Whether it leads to the same server in the same way.
+    pub fn same_origin(&self, other: &Url) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
+
+    /// Where a link in an answer from here leads.
+    pub fn join(&self, link: &str) -> Result<Url, String> {
+        match link.starts_with('/') && !link.starts_with("//") {
+            true => Ok(Url { path: link.to_owned(), ..self.clone() }),
+            false => link.parse(),
         }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -117,11 +159,13 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Url, String> {
-        let wrong = || format!("`{text}` is no address: write http://host/path");
+        let wrong = || format!("`{text}` is no address: write https://host/path");
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(wrong());
-        }
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(wrong()),
+        };
         let (authority, path) = match rest.find(['/', '?']) {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -143,13 +187,21 @@ impl FromStr for Url {
         };
         let port = match port {
             Some(port) => port.parse().map_err(|_| wrong())?,
+            None if tls => 443,
             None => 80,
         };
         let plain = |byte: u8| byte.is_ascii_graphic();
         if host.is_empty() || !text.bytes().all(plain) {
             return Err(wrong());
         }
-        Ok(Url { host: host.to_ascii_lowercase(), port, path })
+        Ok(Url { tls, host: host.to_ascii_lowercase(), port, path })
+    }
+}
+
+impl Answer {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -165,6 +217,23 @@ pub async fn send(url: &Url, request: Request<'_>) -> Result<Answer, HttpError> 
             .await
             .map_err(|_| connect(io::ErrorKind::TimedOut.into()))?
             .map_err(connect)?;
+        if !url.tls {
+            return converse(stream, url, &request).await;
+        }
+        let untrusted = |source| HttpError::Untrusted { host: url.host.clone(), source };
+        let name = ServerName::try_from(url.host.clone())
+            .map_err(|error| untrusted(io::Error::other(error)))?;
+        let agreeing = TlsConnector::from(Arc::new(trust(&url.host)?));
+        let stream = match tokio::time::timeout(CONNECT_LIMIT, agreeing.connect(name, stream)).await
+        {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if is_about_trust(&error) => return Err(untrusted(error)),
+            Ok(Err(error)) => {
+                let source = Box::new(error);
+                return Err(HttpError::Garbled { host: url.host.clone(), source });
+            }
+            Err(_) => return Err(slow()),
+        };
         converse(stream, url, &request).await
     };
     tokio::time::timeout(limit, talking).await.unwrap_or_else(|_| Err(slow()))
@@ -216,6 +285,49 @@ pub async fn converse(
     done.unwrap_or_else(|_| Err(slow()))
 }
 
+/// Whether what went wrong is who they are, and not the connection.
+fn is_about_trust(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Whom we believe: the authorities that this machine's owner trusts. A list of our own would
+/// know nothing of a company's own authority, and would grow old in a program that stays.
+fn trust(host: &str) -> Result<ClientConfig, HttpError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities());
+    if roots.is_empty() {
+        return Err(HttpError::NoAuthorities { host: host.to_owned() });
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| HttpError::Untrusted {
+        host: host.to_owned(),
+        source: io::Error::other(error),
+    })?;
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// What `SSL_CERT_FILE` names, or else the system's bundle.
+fn authorities() -> Vec<CertificateDer<'static>> {
+    const BUNDLES: [&str; 4] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+    let text = match named {
+        Some(file) => std::fs::read(file).ok(),
+        None => BUNDLES.iter().find_map(|file| std::fs::read(file).ok()),
+    };
+    let text = text.unwrap_or_default();
+    CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,16 +335,28 @@ mod tests {
     #[test]
     fn addresses_are_read_and_written() {
         let read = |text: &str| text.parse::<Url>();
-        let url = read("http://Example.org/a/b?c=d#e").expect("an address");
-        assert_eq!((url.host.as_str(), url.port), ("example.org", 80));
-        assert_eq!(url.to_string(), "http://example.org/a/b?c=d");
+        let url = read("https://Example.org/a/b?c=d#e").expect("an address");
+        assert_eq!((url.tls, url.host.as_str(), url.port), (true, "example.org", 443));
+        assert_eq!(url.to_string(), "https://example.org/a/b?c=d");
         let v6 = read("http://[::1]:8080").expect("an address");
         assert_eq!((v6.host.as_str(), v6.port, v6.path.as_str()), ("::1", 8080, "/"));
         assert_eq!(v6.authority(), "[::1]:8080");
-        for wrong in ["", "example.org", "https://a/", "http://", "http://a:b/", "http://a/ b"] {
+        for wrong in ["", "example.org", "ftp://a/", "http://", "http://a:b/", "http://a/ b"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         // What stands in a plan or a log is no place for a password.
-        assert!(read("http://user:secret@host/").is_err_and(|said| !said.contains("secret")));
+        assert!(read("https://user:secret@host/").is_err_and(|said| !said.contains("secret")));
+    }
+
+    #[test]
+    fn a_link_leads_on_from_where_it_stands() {
+        let from: Url = "https://a.example/v2/x".parse().expect("an address");
+        assert_eq!(
+            from.join("/v2/y?n=2").expect("a path").to_string(),
+            "https://a.example/v2/y?n=2"
+        );
+        let elsewhere = from.join("https://b.example/z").expect("an address");
+        assert!(!elsewhere.same_origin(&from));
+        assert!(from.join("//b.example/z").is_err());
     }
 }

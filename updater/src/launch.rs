@@ -31,6 +31,7 @@ pub use error::LaunchError;
 pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
 pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
 pub use image::PullPolicy;
+pub(crate) use image::{canonical, stored_credentials};
 pub(crate) use reach::listen_in;
 pub use remark::{Remark, Remarked};
 

@@ -125,7 +125,8 @@
 //! events, be they of a run before it was killed. [`history`] appends it to a file that the
 //! app or its operator has named, [`notify`] posts it to the version that serves, signed
 //! with a key that only the place of a file is known of. Both at least once, neither of
-//! them worth an update.
+//! them worth an update. [`available`] is the other end: what is new, by registries and
+//! forges, over [`http`].
 //!
 //! # Sets
 //!
@@ -183,6 +184,7 @@
 //! Not proven: what an engine does that loses its own files, and disks that stay full.
 
 pub mod account;
+pub mod available;
 pub mod backup;
 pub mod certificate;
 pub mod cli;

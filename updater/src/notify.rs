@@ -235,7 +235,8 @@ async fn tell_once(
         Target::Url(url) => return judge(http::send(url, request()).await?.status),
         Target::App { port, path } => {
             for at in ways(engine, plan, &app, port.unwrap_or(80)).await {
-                let url = Url { host: at.ip().to_string(), port: at.port(), path: path.clone() };
+                let (host, path) = (at.ip().to_string(), path.clone());
+                let url = Url { tls: false, host, port: at.port(), path };
                 let told = match connect_as_probe(at, TRY_LIMIT).await {
                     Ok(stream) => http::converse(stream, &url, &request()).await,
                     Err(source) => Err(HttpError::Connect { at: at.to_string(), source }),
@@ -273,7 +274,12 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, String> {
         if text.contains("://") {
-            return Ok(Target::Url(text.parse()?));
+            let url: Url = text.parse()?;
+            // The helper has no list of authorities by whose word it could believe anybody.
+            return match url.tls {
+                true => Err(format!("`{text}` can't be told: write an http:// address")),
+                false => Ok(Target::Url(url)),
+            };
         }
         let wrong = || {
             format!(
@@ -350,7 +356,8 @@ mod tests {
         assert_eq!("/hook".parse(), app(None, "/hook"));
         assert_eq!(":8080/a?b=c".parse(), app(Some(8080), "/a?b=c"));
         assert!(matches!("http://10.0.0.1:9/x".parse(), Ok(Target::Url(_))));
-        for wrong in ["", "hook", ":80", ":x/y", "/a b", ":99999/x", "http://u:p@h/"] {
+        for wrong in ["", "hook", ":80", ":x/y", "/a b", ":99999/x", "http://u:p@h/", "https://h/"]
+        {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
     }

@@ -1,6 +1,7 @@
 //! What the commands do and say.
 
 mod asker;
+mod available;
 mod course;
 mod history;
 pub(crate) mod identity;
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         usage::cases(),
         refusals::cases(),
         pulls::cases(),
+        available::cases(),
         course::cases(),
         history::cases(),
         asker::cases(),

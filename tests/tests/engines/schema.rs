@@ -54,6 +54,8 @@ fn of_command(name: &str) -> &'static [&'static str] {
         "check" => &["check", "event", "error"],
         "status" => &["status", "error"],
         "history" => &["account", "event", "error"],
+        "backup" => &["backup", "error"],
+        "available" => &["available", "error"],
         "doctor" => &["finding", "error"],
         "gc" => &["cleared", "error"],
         _ => &[],

@@ -4,8 +4,10 @@
 use serde::Serialize;
 
 use super::{CliError, ParseError};
+use crate::available::AvailableError;
 use crate::engine::EngineError;
 use crate::helper::HelperError;
+use crate::http::HttpError;
 use crate::identity::IdentityError;
 use crate::launch::LaunchError;
 
@@ -72,7 +74,7 @@ pub enum Code {
     BadPage,
     /// The app couldn't be told as asked by `--notify`.
     BadNotify,
-    /// The password file can't be read.
+    /// The file with a password or token can't be read.
     PasswordFile,
     /// What was asked of the backups can't be done.
     BackupFailed,
@@ -86,6 +88,16 @@ pub enum Code {
     OutOfSight,
     /// A helper carries no plan that this version understands.
     NoPlan,
+    /// The feed or registry can't be reached, or doesn't answer in time.
+    SourceUnreachable,
+    /// The feed or registry can't prove who it is, or leads astray.
+    SourceUntrusted,
+    /// The feed or registry says no: an error of its own, or nothing there for this asker.
+    SourceRefused,
+    /// What the feed or registry answers makes no sense.
+    SourceGarbled,
+    /// The feed or registry wants no more questions for a while; the message says until when.
+    RateLimited,
     /// What was to be written or shown here can't be.
     Output,
 }
@@ -94,6 +106,7 @@ impl From<&CliError> for Code {
     fn from(error: &CliError) -> Code {
         match error {
             CliError::Engine(error) => error.into(),
+            CliError::Available(error) => error.into(),
             CliError::Launch(error) => error.into(),
             CliError::Identity(error) => error.into(),
             CliError::Helper(error) => error.into(),
@@ -118,6 +131,24 @@ impl From<&ParseError> for Code {
         match error {
             ParseError::CommandLine(_) => Code::Usage,
             ParseError::Config(_) => Code::ConfigFile,
+        }
+    }
+}
+
+impl From<&AvailableError> for Code {
+    fn from(error: &AvailableError) -> Code {
+        match error {
+            AvailableError::Http(HttpError::Untrusted { .. } | HttpError::NoAuthorities { .. })
+            | AvailableError::Astray { .. } => Code::SourceUntrusted,
+            AvailableError::Http(HttpError::Connect { .. } | HttpError::Slow { .. }) => {
+                Code::SourceUnreachable
+            }
+            AvailableError::Http(HttpError::Garbled { .. } | HttpError::TooLarge { .. })
+            | AvailableError::Garbled { .. } => Code::SourceGarbled,
+            AvailableError::RateLimited { .. } => Code::RateLimited,
+            AvailableError::Status { .. } => Code::SourceRefused,
+            AvailableError::Asked { .. } => Code::Usage,
+            AvailableError::File { .. } => Code::PasswordFile,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::available::AvailableError;
 use crate::engine::EngineError;
 use crate::helper::HelperError;
 use crate::identity::IdentityError;
@@ -9,11 +10,15 @@ use crate::launch::LaunchError;
 use crate::page::FolderError;
 use crate::swap::{Ending, Outcome};
 
+const NOTHING_TO_DO: u8 = 10;
+
 /// The end of a command that did what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Updated, or done.
     Done,
+    /// There is nothing to do.
+    NothingToDo,
     /// The old version is back.
     RolledBack,
     /// Nothing was touched.
@@ -26,6 +31,7 @@ impl Exit {
     /// The process's exit code.
     pub fn code(self) -> u8 {
         let like = match self {
+            Exit::NothingToDo => return NOTHING_TO_DO,
             Exit::Done => Ending::Updated,
             Exit::RolledBack => Ending::RolledBack,
             Exit::Refused => Ending::Refused,
@@ -52,6 +58,9 @@ pub enum CliError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It can't be said what is new.
+    #[error(transparent)]
+    Available(#[from] AvailableError),
     /// The update was not started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -168,9 +177,11 @@ impl CliError {
     /// The process's exit code.
     pub fn code(&self) -> u8 {
         match self {
-            CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => 10,
+            CliError::Launch(LaunchError::NothingToDo { .. }) | CliError::NothingToResume(_) => {
+                NOTHING_TO_DO
+            }
             // As for any command line that makes no sense.
-            CliError::Half { .. } => 2,
+            CliError::Half { .. } | CliError::Available(AvailableError::Asked { .. }) => 2,
             CliError::HelperGone(_)
             | CliError::HelperStopped(_)
             | CliError::OutOfSight { .. }

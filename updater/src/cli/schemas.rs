@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::documents::{AppStatus, Checked, Cleared, Failed};
 use crate::account::Account;
+use crate::available::Available;
+use crate::backup::errand::Word;
 use crate::events::Event;
 use crate::launch::doctor::Finding;
 use crate::plan::Plan;
@@ -25,9 +27,11 @@ fn of<T: JsonSchema>(name: &'static str, what: &str) -> (&'static str, Value) {
     (name, schema)
 }
 
-fn all() -> [(&'static str, Value); 9] {
+fn all() -> [(&'static str, Value); 11] {
     [
         of::<Account>("account", "a line of history, and `data` of what the app is told"),
+        of::<Available>("available", "what available says"),
+        of::<Word>("backup", "a line of backup"),
         of::<Checked<'_>>("check", "what check says"),
         of::<Cleared<'_>>("cleared", "a line of gc"),
         of::<Failed<'_>>("error", "the last line of any command that fails"),

@@ -125,7 +125,7 @@ async fn pull_image(
 }
 
 /// What `docker login` has left for the registry of this image, and only for it.
-pub(super) fn stored_credentials(image: &str) -> Option<Credentials> {
+pub(crate) fn stored_credentials(image: &str) -> Option<Credentials> {
     use docker_credential::DockerCredential;
     let (repository, _) = split_reference(image);
     let registry = match repository.split_once('/') {
@@ -167,7 +167,7 @@ fn refuse_wrong_architecture(
 }
 
 /// The kernel's name of an architecture as images write it.
-pub(super) fn canonical(machine: &str) -> &str {
+pub(crate) fn canonical(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
         "aarch64" | "arm64" => "arm64",

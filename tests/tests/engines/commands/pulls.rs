@@ -26,7 +26,10 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// `web` on version 1 of a repository of the registry, with the second one pushed
 /// and only there.
-fn world_with_registry(kind: EngineKind, login: Option<Login>) -> (World, Registry, String) {
+pub(super) fn world_with_registry(
+    kind: EngineKind,
+    login: Option<Login>,
+) -> (World, Registry, String) {
     let world = World::start(kind);
     world.images(&[1]);
     // Both would be found without the registry otherwise.
@@ -40,7 +43,7 @@ fn world_with_registry(kind: EngineKind, login: Option<Login>) -> (World, Regist
 }
 
 /// Pushes version `version` under a name and makes the engine forget it.
-fn push(world: &World, registry: &Registry, version: &str, name: &str) -> String {
+pub(super) fn push(world: &World, registry: &Registry, version: &str, name: &str) -> String {
     make(world, &[("VERSION", version)]);
     let reference = registry.push(&world.lab, "made:here", name);
     world.lab.forget_image(&reference);

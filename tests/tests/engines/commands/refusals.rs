@@ -163,7 +163,7 @@ fn an_image_for_another_machine_is_refused(kind: EngineKind) {
 }
 
 /// An image with another architecture in its configuration. It is never started.
-fn load_image_for(world: &World, reference: &str, architecture: &str) {
+pub(super) fn load_image_for(world: &World, reference: &str, architecture: &str) {
     let dir = world.lab.dir().join("foreign");
     fs::create_dir_all(&dir).expect("the lab's directory is writable");
     let config = json!({
