@@ -3,6 +3,7 @@
 //! `bench [--engine 20.10|26.1|28.5|all|none] [--runs 5]`. It only prints: a busy machine
 //! makes figures worse, and that must not fail anything.
 
+mod data;
 mod page;
 mod runs;
 mod table;
@@ -27,6 +28,11 @@ fn main() -> ExitCode {
     };
     println!("The page, medians of {runs} runs{}", busy());
     match page::measure(runs) {
+        Ok(table) => table.print(),
+        Err(error) => println!("  not measured: {error}\n"),
+    }
+    println!("The backup of an app's data, one run{}", busy());
+    match data::measure() {
         Ok(table) => table.print(),
         Err(error) => println!("  not measured: {error}\n"),
     }
