@@ -72,9 +72,11 @@ impl Runner<'_> {
     }
 
     pub(super) fn out_of_patience(&self, what: &str, error: &EngineError) -> Outcome {
+        let said = error.to_string();
+        let hint = way_out(&said);
         Outcome::NeedsAPerson {
             reason: format!(
-                "cannot {what}: {error}\nhint: mend that, then run `changeover resume {}`",
+                "cannot {what}: {said}\nhint: {hint}, then run `changeover resume {}`",
                 self.plan.app
             ),
         }
@@ -94,5 +96,32 @@ impl Runner<'_> {
             self.progress.emit(Event::Retrying { what: what.to_owned(), why: error.to_string() });
         }
         tokio::time::sleep(LONGEST_PAUSE.min(Duration::from_millis(50 << tries.min(6)))).await;
+    }
+}
+
+/// What a person can do about it.
+fn way_out(said: &str) -> &'static str {
+    // Seen on 20.10: one that was killed while it started a container takes that one's port
+    // for allocated when it is back. Neither a disconnection by force nor the container's
+    // removal changes that, and no process holds the port.
+    match said.contains("port is already allocated") {
+        true => {
+            "stop the container that publishes the port; if none does, the engine has lost track of it, and only its restart frees it"
+        }
+        false => "mend that",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_engine_has_lost_track_of_has_a_way_out() {
+        // What 20.10 said.
+        let lost = "driver failed programming external connectivity on endpoint web (0e1a): \
+                    Bind for 0.0.0.0:8080 failed: port is already allocated";
+        assert!(way_out(lost).contains("restart"));
+        assert_eq!(way_out("no space left on device"), "mend that");
     }
 }
