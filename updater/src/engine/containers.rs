@@ -50,7 +50,14 @@ impl Engine {
     }
 
     async fn list(&self, request: Request) -> Result<Vec<Value>, EngineError> {
-        Ok(self.json(request).await?.as_array().cloned().unwrap_or_default())
+        let mut tries = 0;
+        loop {
+            match self.json(request.clone()).await {
+                // Podman fails where one of all containers goes away while it looks at them.
+                Err(e) if tries < 9 && e.is_about_one_of_many() => tries += 1,
+                answer => return Ok(answer?.as_array().cloned().unwrap_or_default()),
+            }
+        }
     }
 
     /// Creates a container and returns its id.

@@ -109,6 +109,11 @@ impl EngineError {
         }
     }
 
+    /// Whether a list wasn't made because one of those on it went away meanwhile.
+    pub(super) fn is_about_one_of_many(&self) -> bool {
+        matches!(self, EngineError::Reply { message, .. } if message.ends_with("no such container"))
+    }
+
     /// Whether the engine understood and said no, as opposed to not being there.
     pub fn is_refusal(&self) -> bool {
         matches!(self, EngineError::Reply { .. })
@@ -126,6 +131,14 @@ impl EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_podmans_may_fail_for_one_that_is_gone() {
+        // Recorded from Podman 5.4.
+        let gone = "no container with ID 7cd2ff1b95632dffdc3777b1ed7824b8d3c6c061c770830049b3ce0b6fd7c430 found in database: no such container";
+        assert!(EngineError::reply(500, gone.to_owned()).is_about_one_of_many());
+        assert!(!EngineError::reply(500, "database is locked".to_owned()).is_about_one_of_many());
+    }
 
     #[test]
     fn a_conflict_is_one_on_podman_too() {

@@ -32,6 +32,7 @@ pub(super) struct Wire {
 }
 
 /// A request before it is sent.
+#[derive(Clone)]
 pub(super) struct Request {
     method: &'static str,
     path: String,
