@@ -241,20 +241,23 @@ impl Gate {
 
     /// Asks through a published port, as a visitor would.
     async fn visit(&self, published: &Published, at: SocketAddr) -> Result<(), String> {
-        let probe = match &self.member.probe {
-            probe @ (Probe::Http { port, .. } | Probe::Auto { port })
-                if *port == published.container_port =>
-            {
-                probe.clone()
-            }
-            // Nobody knows what is spoken there.
-            _ => Probe::Tcp { port: published.container_port },
-        };
+        let probe = visitors_probe(published, &self.member.probe);
         match hear(&probe, at).await {
             // The engine's proxy accepts while nothing listens inside.
             Heard::Closed => Err("the connection is closed without an answer".to_owned()),
             heard => judge(&heard, &probe),
         }
+    }
+}
+
+/// What is asked through a published port, of a member with this probe.
+pub(crate) fn visitors_probe(published: &Published, probe: &Probe) -> Probe {
+    match probe {
+        Probe::Http { port, .. } | Probe::Auto { port } if *port == published.container_port => {
+            probe.clone()
+        }
+        // Nobody knows what is spoken there.
+        _ => Probe::Tcp { port: published.container_port },
     }
 }
 

@@ -236,7 +236,8 @@ async fn with_reach(engine: &Engine, mut plan: Plan) -> Plan {
     match record {
         Some(record) => plan.handover.published = record.handover.published,
         None if seen.facts.members.iter().all(|m| m.old.as_ref().is_some_and(|o| o.running)) => {
-            listen_in(&mut plan.handover.published).await;
+            let Plan { members, handover, .. } = &mut plan;
+            listen_in(&mut handover.published, |member| &members[member].probe).await;
         }
         None => {}
     }

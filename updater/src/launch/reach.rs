@@ -12,6 +12,7 @@ use super::{HealthRequest, LaunchError, Request, text};
 use crate::engine::Engine;
 use crate::gate::address::{addresses, lender, on_host_network};
 use crate::gate::probe::{self, Heard};
+use crate::gate::visitors_probe;
 use crate::handover::{Redirect, port_is_free};
 use crate::plan::{ExpectedStatus, HandoverMode, HandoverPlan, HostAddress, Probe, Published};
 
@@ -109,7 +110,17 @@ pub(super) async fn choose_probe(
     old: &Value,
     published: &mut [Published],
 ) -> Probe {
-    listen_in(published).await;
+    let probe = probe_of(engine, asked, old, published).await;
+    listen_in(published, |_| &probe).await;
+    probe
+}
+
+async fn probe_of(
+    engine: &Engine,
+    asked: &HealthRequest,
+    old: &Value,
+    published: &[Published],
+) -> Probe {
     let ports = candidate_ports(old, published);
     if asked.path.is_some() || asked.port.is_some() || asked.status.is_some() {
         let port = asked.port.or(ports.first().copied());
@@ -117,6 +128,10 @@ pub(super) async fn choose_probe(
             let path = asked.path.clone().unwrap_or_else(|| "/".to_owned());
             return Probe::Http { port, path, expect: asked.expect() };
         }
+    }
+    // Who has no network answers nobody, whatever ports were asked for.
+    if text(old, "/HostConfig/NetworkMode") == "none" {
+        return Probe::Running;
     }
     let addresses = addresses(engine, old).await;
     let mut refused = !ports.is_empty() && !addresses.is_empty();
@@ -149,24 +164,35 @@ pub(super) async fn choose_probe(
     }
 }
 
-/// Finds out through which ports the old version answers, all at the same time.
-pub(crate) async fn listen_in(published: &mut [Published]) {
+/// Finds out through which ports the old version answers what the gate will ask the new
+/// one there, all at the same time; each member has its probe. Where HTTP is asked for, it
+/// isn't enough to accept a connection: Podman holds ports on `[::1]` that lead nowhere.
+pub(crate) async fn listen_in<'a>(
+    published: &mut [Published],
+    probe_of: impl Fn(usize) -> &'a Probe,
+) {
     let visits = published.iter().map(|port| {
-        let visits = port.host.as_seen_locally().into_iter();
-        join_all(visits.map(|ip| probe::knock(SocketAddr::new(ip, port.port))))
+        let probe = visitors_probe(port, probe_of(port.member));
+        join_all(port.host.as_seen_locally().into_iter().map(move |ip| {
+            let probe = probe.clone();
+            async move { (ip, answers(&probe, SocketAddr::new(ip, port.port)).await) }
+        }))
     });
     let heard = join_all(visits).await;
     for (port, heard) in published.iter_mut().zip(heard) {
-        let addresses = port.host.as_seen_locally();
-        let answering: Vec<_> = addresses
-            .iter()
-            .zip(heard)
-            .filter(|(_, heard)| matches!(heard, Heard::Silence | Heard::Other))
-            .map(|(ip, _)| *ip)
-            .collect();
-        port.answers = !answering.is_empty();
-        port.only =
-            (answering.len() < addresses.len()).then(|| answering.first().copied()).flatten();
+        let first = heard.iter().find(|(_, answers)| *answers).map(|(ip, _)| *ip);
+        port.answers = first.is_some();
+        port.only = first.filter(|_| heard.iter().any(|(_, answers)| !answers));
+    }
+}
+
+async fn answers(probe: &Probe, at: SocketAddr) -> bool {
+    match probe {
+        Probe::Http { path, .. } => {
+            let heard = probe::ask_within(LISTEN_LIMIT, at, path).await;
+            matches!(heard, Heard::Http { .. })
+        }
+        _ => matches!(probe::knock(at).await, Heard::Silence | Heard::Other),
     }
 }
 
@@ -308,5 +334,36 @@ mod tests {
         let expected =
             ["0.0.0.0:32768->443", "[::]:32768->443", "127.0.0.1:8080->80", "*:8081->80"];
         assert_eq!(seen, expected);
+    }
+    #[tokio::test]
+    async fn a_port_that_leads_nowhere_need_not_answer_after_the_update() {
+        use tokio::io::AsyncWriteExt;
+        let sockets = [(); 2]
+            .map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there"));
+        let mut ports = sockets.each_ref().map(|socket| Published {
+            host: HostAddress::from_host_ip("127.0.0.1").expect("loopback is there"),
+            port: socket.local_addr().expect("loopback is there").port(),
+            container_port: 80,
+            member: 0,
+            answers: false,
+            only: None,
+            lent: false,
+        });
+        // Connections to the other one are accepted by the kernel alone.
+        let [app, _nobody] = sockets;
+        app.set_nonblocking(true).expect("loopback is there");
+        let app = tokio::net::TcpListener::from_std(app).expect("loopback is there");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = app.accept().await {
+                let _ =
+                    stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
+        let http = Probe::Http { port: 80, path: "/".to_owned(), expect: ExpectedStatus::Below500 };
+        listen_in(&mut ports, |_| &http).await;
+        assert_eq!(ports.each_ref().map(|port| port.answers), [true, false]);
+        // Where nobody knows what is spoken, to accept is an answer.
+        listen_in(&mut ports, |_| &Probe::Running).await;
+        assert_eq!(ports.each_ref().map(|port| port.answers), [true, true]);
     }
 }
