@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use super::wire::{Request, segment};
 use super::{Engine, EngineError};
 
+/// How often a list is asked for while Podman takes a container on it away.
+const LIST_TRIES: u32 = 50;
+const LIST_PAUSE: Duration = Duration::from_millis(100);
+
 impl Engine {
     /// `docker inspect` of a container by name or id; `None` if there is none.
     pub async fn container(&self, name_or_id: &str) -> Result<Option<Value>, EngineError> {
@@ -16,7 +20,23 @@ impl Engine {
             return Ok(None);
         }
         let name_or_id = segment(name_or_id);
-        self.json_if_there(Request::get(format!("/containers/{name_or_id}/json"))).await
+        match self.json_if_there(Request::get(format!("/containers/{name_or_id}/json"))).await {
+            // Podman had found it, and then it went away.
+            Err(error) if error.is_for_one_that_is_gone() => Ok(None),
+            answer => answer,
+        }
+    }
+
+    /// What Podman says of a container in its own way.
+    pub async fn podmans_container(&self, id: &str) -> Result<Value, EngineError> {
+        self.json(Request::get(format!("/libpod/containers/{}/json", segment(id)))).await
+    }
+
+    /// What Podman writes down for Kubernetes to make this container, as YAML: of its
+    /// environment, only what was given.
+    pub async fn podmans_kube(&self, id: &str) -> Result<String, EngineError> {
+        let reply = self.call(Request::get("/libpod/generate/kube".to_owned()).query("names", id));
+        Ok(String::from_utf8_lossy(&reply.await?.body).into_owned())
     }
 
     /// Summaries of all containers, running or not, with this label
@@ -53,8 +73,12 @@ impl Engine {
         let mut tries = 0;
         loop {
             match self.json(request.clone()).await {
-                // Podman fails where one of all containers goes away while it looks at them.
-                Err(e) if tries < 9 && e.is_about_one_of_many() => tries += 1,
+                // Podman fails where one of all containers goes away while it looks at them,
+                // which takes its time.
+                Err(e) if tries < LIST_TRIES && e.is_for_one_that_is_gone() => {
+                    tries += 1;
+                    tokio::time::sleep(LIST_PAUSE).await;
+                }
                 answer => return Ok(answer?.as_array().cloned().unwrap_or_default()),
             }
         }
@@ -95,7 +119,29 @@ impl Engine {
     /// Changes the restart policy and nothing else.
     pub async fn set_policy(&self, id: &str, policy: &Value) -> Result<(), EngineError> {
         let request = Request::post(format!("/containers/{id}/update"));
-        self.call(request.body(&json!({ "RestartPolicy": policy }))).await.map(drop)
+        match self.call(request.body(&json!({ "RestartPolicy": policy }))).await {
+            Err(error) if error.is_for_no_health_check() => {
+                self.set_policy_without_health_check(id, policy).await
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// The same, in Podman's own way. Where a health check is switched off, it misses that
+    /// check's time limit, and changes nothing unless one says once more that it is off.
+    async fn set_policy_without_health_check(
+        &self,
+        id: &str,
+        policy: &Value,
+    ) -> Result<(), EngineError> {
+        let name = policy["Name"].as_str().unwrap_or_default();
+        let mut request = Request::post(format!("/libpod/containers/{id}/update"))
+            .query("restartPolicy", name)
+            .body(&json!({ "no_healthcheck": true }));
+        if let Some(retries @ 1..) = policy["MaximumRetryCount"].as_u64() {
+            request = request.query("restartRetries", retries.to_string());
+        }
+        self.call(request).await.map(drop)
     }
 
     /// Removes a container that does not run, but not its volumes. One that is

@@ -109,9 +109,15 @@ impl EngineError {
         }
     }
 
-    /// Whether a list wasn't made because one of those on it went away meanwhile.
-    pub(super) fn is_about_one_of_many(&self) -> bool {
+    /// Whether Podman gave up a look because a container went away meanwhile: it says so with
+    /// status 500, also of a list.
+    pub(super) fn is_for_one_that_is_gone(&self) -> bool {
         matches!(self, EngineError::Reply { message, .. } if message.ends_with("no such container"))
+    }
+
+    /// Whether Podman refused to change a container whose health check is switched off.
+    pub(super) fn is_for_no_health_check(&self) -> bool {
+        matches!(self, EngineError::Reply { message, .. } if message.contains("healthcheck-timeout must be at least"))
     }
 
     /// Whether the engine understood and said no, as opposed to not being there.
@@ -136,8 +142,10 @@ mod tests {
     fn a_list_of_podmans_may_fail_for_one_that_is_gone() {
         // Recorded from Podman 5.4.
         let gone = "no container with ID 7cd2ff1b95632dffdc3777b1ed7824b8d3c6c061c770830049b3ce0b6fd7c430 found in database: no such container";
-        assert!(EngineError::reply(500, gone.to_owned()).is_about_one_of_many());
-        assert!(!EngineError::reply(500, "database is locked".to_owned()).is_about_one_of_many());
+        assert!(EngineError::reply(500, gone.to_owned()).is_for_one_that_is_gone());
+        assert!(
+            !EngineError::reply(500, "database is locked".to_owned()).is_for_one_that_is_gone()
+        );
     }
 
     #[test]

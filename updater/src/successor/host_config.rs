@@ -1,7 +1,7 @@
 //! The parts of `HostConfig` that stand for themselves. Ports and volumes have
 //! files of their own.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::table::At;
 use super::{ApiVersion, Old, is_empty, text};
@@ -66,4 +66,23 @@ pub(super) fn kernel_memory(old: &Old<'_>, at: At<'_>) -> Option<Value> {
 
 pub(super) fn swappiness(_: &Old<'_>, at: At<'_>) -> Option<Value> {
     at.value.as_i64().filter(|swappiness| *swappiness >= 0).map(Value::from)
+}
+
+/// Podman shows a period and a quota also in this form, and takes only one of both.
+pub(super) fn nano_cpus(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let twice = ["CpuPeriod", "CpuQuota"]
+        .iter()
+        .all(|field| old.host_config.get(*field).is_some_and(|value| !is_empty(value)));
+    (!twice && !at.value.is_null()).then(|| at.value.clone())
+}
+
+/// Podman shows a size where there is no memory to share, and refuses it there.
+pub(super) fn shm_size(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    let refused = old.is_podmans() && has_no_shm(old.host_config);
+    (!refused && !at.value.is_null()).then(|| at.value.clone())
+}
+
+/// Whether a container has no `/dev/shm` of its own whose size could be set.
+pub(super) fn has_no_shm(host_config: &Map<String, Value>) -> bool {
+    matches!(text(host_config, "IpcMode"), "host" | "none")
 }

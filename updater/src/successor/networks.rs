@@ -66,10 +66,11 @@ pub(super) fn losses(old: &Old<'_>) -> Vec<Loss> {
 /// Networks on which a requested address can't be told from a generated one, so that
 /// the new container gets a generated one.
 pub(super) fn hidden_macs(old: &Old<'_>) -> Vec<String> {
-    if has_no_endpoints_of_its_own(old) || old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE {
+    let hides = old.is_podmans() || old.inputs.api >= ApiVersion::ENDPOINTS_IN_CREATE;
+    if has_no_endpoints_of_its_own(old) || !hides {
         return Vec::new();
     }
-    let main = main_network(old);
+    let main = main_network(old).filter(|_| !old.is_podmans());
     let others = networks(old).into_iter().filter(|(name, _)| Some(*name) != main);
     others
         .filter_map(|(name, settings)| {
@@ -113,7 +114,13 @@ pub(super) fn aliases(old: &Old<'_>, at: At<'_>) -> Option<Value> {
 /// the others, only the address in use. That one is carried where it can't have
 /// been generated; two containers with one generated address would disturb each
 /// other once they are both up.
+///
+/// Podman shows of no network what was requested. There the address in use is carried, be
+/// it a generated one: only one of both containers is up at a time.
 pub(super) fn mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
+    if old.is_podmans() {
+        return (!is_empty(at.value)).then(|| at.value.clone());
+    }
     if old.inputs.api < ApiVersion::ENDPOINTS_IN_CREATE {
         return None;
     }
@@ -131,14 +138,14 @@ pub(super) fn legacy_mac(old: &Old<'_>, at: At<'_>) -> Option<Value> {
 }
 
 /// Whether no engine would have generated this address: Docker until 27
-/// made it of the IPv4 address; since then, as with Podman, it is random, but
-/// always a locally administered one.
+/// made it of the IPv4 address; since then it is random, but always a locally
+/// administered one.
 fn was_requested(old: &Old<'_>, settings: &Map<String, Value>) -> bool {
     let address = text(settings, "MacAddress").to_lowercase();
     let Some(Ok(first)) = address.get(..2).map(|octet| u8::from_str_radix(octet, 16)) else {
         return false;
     };
-    if old.inputs.api >= ApiVersion::RANDOM_MAC || old.is_podmans() {
+    if old.inputs.api >= ApiVersion::RANDOM_MAC {
         return first & 0x02 == 0 || looks_chosen(&address);
     }
     let Ok(ip) = text(settings, "IPAddress").parse::<Ipv4Addr>() else {

@@ -7,9 +7,12 @@ use serde_json::{Map, Value, json};
 use super::table::{At, subtract};
 use super::{Old, list, object, text};
 
-pub(super) fn binds(_: &Old<'_>, at: At<'_>) -> Option<Value> {
+pub(super) fn binds(old: &Old<'_>, at: At<'_>) -> Option<Value> {
     let mut binds = at.value.as_array()?.clone();
-    binds.retain(|bind| bind.as_str().is_none_or(|bind| target_of_bind(bind).is_some()));
+    binds.retain(|bind| {
+        let target = bind.as_str().map(target_of_bind);
+        target.is_none_or(|at| at.is_some_and(|at| !is_podmans_image(old.inputs.old, at)))
+    });
     (!binds.is_empty()).then(|| binds.into())
 }
 
@@ -34,6 +37,11 @@ pub(super) fn mounts(old: &Old<'_>, at: At<'_>) -> Option<Value> {
                 "ReadOnly": is_read_only(point),
                 // Files of the new image have no business in the old data.
                 "VolumeOptions": { "NoCopy": true },
+            })),
+            "image" if old.is_podmans() => mounts.push(json!({
+                "Type": "image",
+                "Source": text(point, "Source"),
+                "Target": text(point, "Destination"),
             })),
             "bind" if old.inputs.donor_gone => mounts.push(json!({
                 "Type": "bind",
@@ -72,12 +80,23 @@ fn is_given(old: &Old<'_>, destination: &str) -> bool {
     let by_bind = list(old.host_config, "Binds")
         .iter()
         .filter_map(|bind| target_of_bind(bind.as_str()?))
-        .any(|target| target == destination);
+        .any(|target| target == destination && !is_podmans_image(old.inputs.old, target));
     let by_mount = list(old.host_config, "Mounts")
         .iter()
         .filter_map(|mount| mount["Target"].as_str())
         .any(|target| clean(target) == destination);
     by_bind || by_mount
+}
+
+/// Whether an image is mounted here by Podman: it lists that twice, once as an image and
+/// once as the directory where it has unpacked it for this one container.
+pub(super) fn is_podmans_image(inspect: &Value, target: &str) -> bool {
+    let at = |kind: &str| {
+        let points = inspect["Mounts"].as_array().into_iter().flatten();
+        let mut points = points.filter_map(Value::as_object);
+        points.any(|point| destination(point) == target && text(point, "Type") == kind)
+    };
+    at("image") && at("bind")
 }
 
 /// The path of `source:path[:options]`; none of a bare path, which is an

@@ -139,6 +139,11 @@ fn env(pair: &Pair<'_>) -> Vec<Difference> {
             if name == "HOSTNAME" && is_own(old, of(old, name)) && is_own(new, of(new, name)) {
                 return None;
             }
+            // Podman makes it in the start.
+            let unmade = |map: &Map<String, Value>| of(map, name).is_none();
+            if name == "HOME" && is_podmans_home(old) && (is_podmans_home(new) || unmade(new)) {
+                return None;
+            }
             // It is Podman's own note, and a prediction doesn't know it.
             if name == "container" && !pair.is_real() {
                 return None;
@@ -156,6 +161,15 @@ fn env(pair: &Pair<'_>) -> Vec<Difference> {
             Some(difference)
         })
         .collect()
+}
+
+/// Whether the home directory is the one that Podman has written into the environment, by
+/// the user: with the container's own name, it comes after all that was given.
+fn is_podmans_home(config: &Map<String, Value>) -> bool {
+    let entries: Vec<&str> = list(config, "Env").iter().filter_map(Value::as_str).collect();
+    let [.., one, other] = entries[..] else { return false };
+    let is = |home: &str, own: &str| home.starts_with("HOME=") && own.starts_with("HOSTNAME=");
+    is(one, other) || is(other, one)
 }
 
 /// The names that a container has inside: they follow it where the engine made them.

@@ -37,6 +37,10 @@ fn mounts(pair: &Pair<'_>) -> Vec<Difference> {
             _ => text(point, "Source"),
         };
         let is_what_was_there = mount["Source"] == *source;
+        // As it was, but for the place where Podman has it.
+        if is_what_was_there && volumes::is_podmans_image(pair.old, &at) {
+            continue;
+        }
         differences.push(Difference {
             field: format!("Volume {at}"),
             old: Some(
@@ -69,6 +73,7 @@ fn binds(pair: &Pair<'_>) -> Vec<Difference> {
         .collect::<BTreeSet<_>>()
         .iter()
         .filter(|target| !is_new_images(pair, target))
+        .filter(|target| !volumes::is_podmans_image(pair.old, target))
         .map(|target| lost(target))
         .collect()
 }
@@ -117,6 +122,9 @@ fn points(pair: &Pair<'_>) -> Vec<Difference> {
     for old in pair.old["Mounts"].as_array().into_iter().flatten().filter_map(Value::as_object) {
         let at = clean(text(old, "Destination"));
         let new = point_at(pair.new, at);
+        if text(old, "Type") == "bind" && volumes::is_podmans_image(pair.old, at) {
+            continue;
+        }
         let same = ["Type", "Name", "Source", "Propagation"].iter().all(|key| {
             // A volume lies where its driver says, which may depend on the mount, and an
             // image where the engine unpacks it anew for each container.

@@ -23,7 +23,7 @@ pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
     for port in ports {
         let live = list(live, port);
         let (old, new, because) = match (asked.get(port), bindings.get(port)) {
-            (before, Some(after)) if before != Some(after) => {
+            (before, Some(after)) if before.map(sorted) != Some(sorted(after)) => {
                 let before = before.filter(|before| !is_empty(before));
                 let pinned = is_pinned(before, after, live) && (before.is_some() || all)
                     || asked.contains_key(port) && is_pinned(before, after, live);
@@ -49,6 +49,13 @@ pub(super) fn differences(pair: &Pair<'_>) -> Vec<Difference> {
         differences.push(Difference { field: format!("Published port {port}"), old, new, because });
     }
     differences
+}
+
+/// The bindings of a port in an order of our own: Podman has another one each time.
+fn sorted(bindings: &Value) -> Vec<&Value> {
+    let mut bindings: Vec<&Value> = bindings.as_array().into_iter().flatten().collect();
+    bindings.sort_by_cached_key(|binding| in_words(binding));
+    bindings
 }
 
 /// Whether `after` is `before` with its free choices written down: what was fixed is

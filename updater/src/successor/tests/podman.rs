@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Because, Case, PODMANS, recorded_by, sorted};
+use super::{Because, Case, PODMANS, Pair, differences, recorded_by, sorted};
 
 fn all() -> Vec<(String, Case)> {
     let names = ["image-v1", "image-v2", "image-plain"];
@@ -105,4 +105,140 @@ fn volumes_of_podmans_come_along_by_name() {
             assert!(given.contains(destination), "{destination} on {}", case.engine);
         }
     }
+}
+
+/// A container of Podman's with these settings of the host's on top.
+fn with(settings: &Value) -> Case {
+    let mut case = of("user").remove(1);
+    assert_eq!(case.engine, "podman 5.4");
+    let host_config = case.old["HostConfig"].as_object_mut().expect("an object");
+    host_config.extend(settings.as_object().expect("an object").clone());
+    case
+}
+
+fn unexplained_in(differences: Vec<crate::successor::Difference>) -> Vec<String> {
+    let unexplained = differences.iter().filter(|one| one.because == Because::Unexplained);
+    unexplained.map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_podman_shows_and_refuses_back_is_left_out() {
+    // `--cpus 0.5`, and a namespace without shared memory: recorded from Podman 5.4.
+    let cpus = json!({ "NanoCpus": 500_000_000, "CpuPeriod": 100_000, "CpuQuota": 50_000 });
+    let case = with(&cpus);
+    let asked = &case.create()["HostConfig"];
+    assert_eq!([&asked["CpuPeriod"], &asked["CpuQuota"]], [&json!(100_000), &json!(50_000)]);
+    assert_eq!(asked["NanoCpus"], Value::Null, "the same once more");
+    assert_eq!(unexplained_in(case.shown()), [""; 0]);
+    for mode in ["host", "none"] {
+        let case = with(&json!({ "IpcMode": mode, "ShmSize": 65_536_000 }));
+        assert_eq!(case.create()["HostConfig"]["ShmSize"], Value::Null, "{mode}");
+        assert_eq!(unexplained_in(case.shown()), [""; 0]);
+    }
+    let case = with(&json!({ "IpcMode": "shareable", "ShmSize": 65_536_000 }));
+    assert_eq!(case.create()["HostConfig"]["ShmSize"], 65_536_000);
+}
+
+#[test]
+fn a_mac_of_podmans_is_kept_since_nobody_tells_who_chose_it() {
+    let mut case = with(&json!({ "NetworkMode": "one" }));
+    let endpoint = json!({ "MacAddress": "4e:0b:a4:ef:a6:fe", "NetworkID": "0123456789abcdef" });
+    case.old["NetworkSettings"]["Networks"] = json!({ "one": endpoint });
+    let made = case.successor();
+    let endpoints = &made.create["NetworkingConfig"]["EndpointsConfig"];
+    assert_eq!(endpoints["one"]["MacAddress"], "4e:0b:a4:ef:a6:fe");
+    assert_eq!(made.hidden_macs, [""; 0]);
+    // One that is stopped shows none.
+    case.old["NetworkSettings"]["Networks"]["one"]["MacAddress"] = "".into();
+    assert_eq!(case.successor().hidden_macs, ["one"]);
+}
+
+#[test]
+fn an_image_that_podman_mounts_is_mounted_from_the_image_again() {
+    let unpacked = "/storage/0123/merge";
+    let mut case = with(
+        &json!({ "Binds": ["data:/data:rw", format!("{unpacked}:/image:lowerdir=/a:/b,private")] }),
+    );
+    let mounts = |unpacked: &str| {
+        json!([
+            { "Type": "image", "Source": "tools:1", "Destination": "/image", "RW": false },
+            { "Type": "bind", "Source": unpacked, "Destination": "/image", "RW": true },
+        ])
+    };
+    case.old["Mounts"] = mounts(unpacked);
+    let asked = &case.create()["HostConfig"];
+    assert_eq!(asked["Binds"], json!(["data:/data:rw"]));
+    let mount = json!([{ "Type": "image", "Source": "tools:1", "Target": "/image" }]);
+    assert_eq!(asked["Mounts"], mount);
+    assert_eq!(unexplained_in(case.shown()), [""; 0]);
+    let image = case.old_image.as_ref().expect("recorded");
+    let what = |change: &dyn Fn(&mut Value)| {
+        let mut new = case.old.clone();
+        new["HostConfig"]["Binds"][1] = "/storage/4567/merge:/image:lowerdir=/a:/c,private".into();
+        new["Mounts"] = mounts("/storage/4567/merge");
+        change(&mut new);
+        let pair = Pair {
+            old: &case.old,
+            old_image: Some(image),
+            new: &new,
+            new_image: image,
+            moved: &[],
+        };
+        unexplained_in(differences(&pair))
+    };
+    assert_eq!(what(&|_| {}), [""; 0], "unpacked anew");
+    assert_ne!(what(&|new| new["Mounts"] = json!([])), [""; 0], "nothing is mounted");
+}
+
+#[test]
+fn a_home_that_podman_made_follows_the_user() {
+    let mut case = with(&json!({}));
+    let image = case.old_image.clone().expect("recorded");
+    let env = |entries: &[&str]| json!(entries);
+    let mut what = |before: &[&str], after: &[&str]| {
+        case.old["Config"]["Env"] = env(before);
+        let mut new = case.old.clone();
+        new["Config"]["Env"] = env(after);
+        let pair = Pair {
+            old: &case.old,
+            old_image: Some(&image),
+            new: &new,
+            new_image: &image,
+            moved: &[],
+        };
+        unexplained_in(differences(&pair))
+    };
+    let (root, app) = (
+        ["A=1", "container=podman", "HOME=/root", "HOSTNAME=web"],
+        ["container=podman", "A=1", "HOME=/home/app", "HOSTNAME=web"],
+    );
+    assert_eq!(what(&root, &app), [""; 0]);
+    assert_eq!(what(&root, &["A=1", "container=podman"]), [""; 0], "before its first start");
+    let named = ["A=1", "container=podman", "HOSTNAME=web", "HOME=/home/app"];
+    assert_eq!(what(&root, &named), [""; 0], "of a container whose name was given");
+    let given = ["HOME=/mine", "A=1", "container=podman", "HOSTNAME=web"];
+    assert_ne!(what(&given, &app), [""; 0], "one that somebody gave stays");
+}
+
+#[test]
+fn podmans_order_of_bindings_is_no_difference() {
+    let bindings = json!([
+        { "HostIp": "0.0.0.0", "HostPort": "9009" }, { "HostIp": "127.0.0.1", "HostPort": "9010" },
+    ]);
+    let case = with(&json!({ "PortBindings": { "80/tcp": bindings } }));
+    let image = case.old_image.as_ref().expect("recorded");
+    let what = |after: Value| {
+        let mut new = case.old.clone();
+        new["HostConfig"]["PortBindings"]["80/tcp"] = after;
+        let pair = Pair {
+            old: &case.old,
+            old_image: Some(image),
+            new: &new,
+            new_image: image,
+            moved: &[],
+        };
+        unexplained_in(differences(&pair))
+    };
+    assert_eq!(what(json!([bindings[1], bindings[0]])), [""; 0]);
+    assert_ne!(what(json!([bindings[1]])), [""; 0]);
 }
