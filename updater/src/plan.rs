@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::certificate::Certificate;
 use crate::face::Face;
@@ -83,10 +83,26 @@ pub struct Member {
     /// A reference that is to mean the new image as soon as the old container is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retag: Option<String>,
+    /// What it was made with and the engine doesn't show: the next update finds it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Hidden>,
     /// What the new container must have once it runs.
     pub expected: Expected,
     /// How the gate talks to the new container.
     pub probe: Probe,
+}
+
+/// Settings of a container that Podman doesn't show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Hidden {
+    /// `HostConfig.Sysctls`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub sysctls: Map<String, Value>,
+    /// `IPAMConfig` of its endpoints, by network.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub addresses: Map<String, Value>,
 }
 
 /// The old container as it was when the update was asked for.

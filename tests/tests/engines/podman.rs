@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("podmans_containers_are_updated_and_go_back", updated_and_go_back),
         case("podmans_networks_and_volumes_come_along", networks_and_volumes_come_along),
+        case("what_podman_hides_comes_along", what_is_hidden_comes_along),
         case("podman_starts_a_killed_helper_again", a_killed_helper_is_started_again),
         case("a_podman_without_power_needs_a_resume", without_power),
         case("podmans_containers_know_themselves_in_every_mode", identity::in_every_mode),
@@ -173,6 +174,57 @@ fn what_counts(container: &Value) -> Value {
         "modes": [host["NetworkMode"], host["IpcMode"], host["PidMode"], host["UTSMode"]],
         "networks": aliases,
     })
+}
+
+/// Kernel settings and fixed addresses, which Podman's API doesn't tell, from one update to
+/// the next and back; and the home directory, which it tells as if it were given.
+fn what_is_hidden_comes_along(kind: EngineKind) {
+    let Some(world) = world_with_web(kind, Options::default()) else { return };
+    let home = |image: &str, home: &str| {
+        let passwd = world.lab.dir().join("passwd");
+        let line = format!("app:x:0:0::{home}:/bin/sh\n");
+        std::fs::write(&passwd, line).expect("the lab's directory is writable");
+        let files = [("etc/passwd", passwd.as_path(), 0o644)];
+        world.image_with_files(image, &files, &[("VERSION", "9")], &["USER app"]);
+    };
+    home("home:1", "/home/one");
+    home("home:2", "/home/two");
+    let lines = "podman network create --subnet 10.216.1.0/24 one
+        podman run --detach --name hidden --network one --ip 10.216.1.77 \
+            --sysctl net.core.somaxconn=77 --publish 8081:80 home:1
+        podman run --detach --name given --env HOME=/mine home:1";
+    assert!(world.machine(&["sh", "-ec", lines]));
+    world.wait_for_http(8081);
+    let is_the_same = |home: &str| {
+        let at = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), 8081);
+        let somaxconn = world.fetch(at, "/files?path=/proc/sys/net/core/somaxconn");
+        assert_eq!(somaxconn.trim(), "77");
+        let inspect = world.inspect("hidden").expect("it is there");
+        let endpoint = &inspect["NetworkSettings"]["Networks"]["one"];
+        assert_eq!(endpoint["IPAddress"], "10.216.1.77");
+        let environment = inspect["Config"]["Env"].to_string();
+        assert!(environment.contains(&format!("\"HOME={home}\"")), "{environment}");
+        endpoint["MacAddress"].clone()
+    };
+    let mac = is_the_same("/home/one");
+    // This was made with Podman's own command line, so everything is known of it.
+    let remarks = |app: &str| {
+        let check = world.changeover(&["check", app, "--image", "app:2", "--pull", "missing"]);
+        check.expect(0).event("check").expect("it is shown")["remarks"].to_string()
+    };
+    assert!(!remarks("hidden").contains("hidden-settings"));
+    assert!(remarks("web").contains("hidden-settings"), "made through the API");
+    for (image, home) in [("home:2", "/home/two"), ("home:1", "/home/one")] {
+        update(&world, "hidden", image).expect(0);
+        world.wait_for_http(8081);
+        assert_eq!(is_the_same(home), mac, "after the update to {image}");
+    }
+    world.changeover(&["rollback", "hidden", "--stable", "0s"]).expect(0);
+    world.wait_for_http(8081);
+    assert_eq!(is_the_same("/home/two"), mac, "after the way back");
+    update(&world, "given", "home:2").expect(0);
+    let given = world.inspect("given").expect("it is there")["Config"]["Env"].to_string();
+    assert!(given.contains("HOME=/mine"), "{given}");
 }
 
 fn a_killed_helper_is_started_again(kind: EngineKind) {

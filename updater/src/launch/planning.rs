@@ -10,7 +10,7 @@ use super::image::canonical;
 use super::preflight::Found;
 use super::{
     HealthRequest, LaunchError, Prepared, Remark, Request, Retag, Surroundings, backup,
-    certificate, compose, dependants, layer, reach, text, told,
+    certificate, compose, dependants, layer, podman, reach, text, told,
 };
 use crate::engine::{Engine, split_reference};
 use crate::face::{Face, title_from_labels};
@@ -66,6 +66,7 @@ pub(super) async fn plan(
     let mut members = vec![Member {
         carry,
         retag,
+        hidden: podman::hidden(engine, &found.old),
         ..member(&found.old, found.old_image.as_ref(), image, made, probe)
     }];
     for dependant in &found.dependants {
@@ -149,7 +150,8 @@ async fn along(
     let digest = digest_of(&image, reference);
     let id = text(&image, "/Id").to_owned();
     let image_of = Image { reference: reference.to_owned(), id, digest };
-    Ok(Member { carry, ..member(old, Some(&image), image_of, made, probe) })
+    let hidden = podman::hidden(engine, old);
+    Ok(Member { carry, hidden, ..member(old, Some(&image), image_of, made, probe) })
 }
 
 /// Finds out whether the user's Compose file would undo the update; returns the
@@ -223,6 +225,9 @@ async fn look_at_remains(
             container: name.clone(),
             networks: made.hidden_macs.clone(),
         });
+    }
+    if engine.podman().is_some() && podman::hidden(engine, old).is_none() {
+        remains.remarks.push(Remark::HiddenSettings { container: name.clone() });
     }
     for path in asked {
         let there = engine.path_stat(text(old, "/Id"), path).await.map_err(LaunchError::engine)?;
@@ -323,6 +328,7 @@ fn member(
         connect: made.connect,
         carry: Vec::new(),
         retag: None,
+        hidden: None,
         expected: made.expected,
         probe,
     }

@@ -29,16 +29,18 @@ pub(super) struct Found {
 }
 
 pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, LaunchError> {
-    let Some(old) = engine.container(&request.app).await.map_err(LaunchError::engine)? else {
+    let Some(mut old) = engine.container(&request.app).await.map_err(LaunchError::engine)? else {
         return Err(no_such_container(engine, &request.app).await?);
     };
     let app = text(&old, "/Name").trim_start_matches('/').to_owned();
     refuse_unsuitable(&app, &old)?;
     podman::refuse_too_old(engine, &app)?;
+    podman::complete(engine, &mut old).await?;
     let info = engine.info().await.map_err(LaunchError::engine)?;
     let mut leftovers = leftovers::find(engine, &app, &old).await?;
-    let dependants = dependants::find(engine, &old).await?;
-    for dependant in &dependants {
+    let mut dependants = dependants::find(engine, &old).await?;
+    for dependant in &mut dependants {
+        podman::complete(engine, dependant).await?;
         let name = text(dependant, "/Name").trim_start_matches('/');
         leftovers.extend(leftovers::find(engine, name, dependant).await?);
     }

@@ -58,6 +58,11 @@ pub enum Remark {
         /// Networks besides the main one.
         networks: Vec<String>,
     },
+    /// Podman doesn't show everything that a container made through its API was given.
+    HiddenSettings {
+        /// The container's name.
+        container: String,
+    },
 }
 
 impl Remark {
@@ -68,6 +73,7 @@ impl Remark {
             Remark::UnknownLayer { .. } => "unknown-layer",
             Remark::MacAddresses { .. } => "mac-addresses",
             Remark::DataStays { .. } => "data-stays",
+            Remark::HiddenSettings { .. } => "hidden-settings",
             Remark::ComposePin { .. } => "compose-pin",
             Remark::ComposeUnknown { .. } => "compose-unknown",
         }
@@ -154,6 +160,10 @@ impl fmt::Display for Remark {
                 f,
                 "this engine doesn't tell whether `{container}` was given its MAC address on {}; it gets a generated one",
                 some_of(networks)
+            ),
+            Remark::HiddenSettings { container } => write!(
+                f,
+                "Podman doesn't tell whether `{container}`, which wasn't made with `podman run`, was given sysctls or fixed addresses; the new one gets none"
             ),
         }
     }

@@ -179,6 +179,7 @@ impl World {
             create: Some(json!({})),
             platform: None,
             connect: Vec::new(),
+            hidden: None,
             // Policies make no difference to it.
             retag: (self.policy == "always").then(|| "app:1".into()),
             carry: if self.policy == "always" { vec!["/secret".into()] } else { Vec::new() },
