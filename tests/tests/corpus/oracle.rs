@@ -89,6 +89,7 @@ pub(crate) fn differences(compared: &Compared<'_>) -> Vec<String> {
 
     let mut expected: Vec<&str> = compared.pins.split_whitespace().collect();
     expected.sort_unstable();
+    expected.dedup();
     if pinned != expected {
         found.push(format!("pinned: {expected:?} → {pinned:?}"));
     }
@@ -287,13 +288,17 @@ fn comparable(inspect: &Value, compared: &Compared<'_>) -> Value {
     if compared.podman {
         podman::comparable(&mut inspect, compared);
     }
+    // Those of a start that is over.
+    if inspect["State"]["Running"] != true {
+        remove(&mut inspect, &["NetworkSettings", "Networks", "*", "DNSNames"]);
+    }
     let named = inspect.clone();
     for point in inspect["Mounts"].as_array_mut().into_iter().flatten() {
         if is_anonymous(point, &named) {
             point["Name"] = "(generated)".into();
             point["Source"] = "(generated)".into();
         }
-        if point["Type"] == "image" {
+        if point["Type"] == "image" && !compared.podman {
             // A directory that the engine makes for it.
             point["Source"] = "(generated)".into();
         }
@@ -306,6 +311,8 @@ fn comparable(inspect: &Value, compared: &Compared<'_>) -> Value {
     }
     let bindings = inspect["HostConfig"]["PortBindings"].clone();
     if let Some(ports) = inspect["NetworkSettings"]["Ports"].as_object_mut() {
+        // Of a port with an empty list of bindings, Docker shows this or nothing, by chance.
+        ports.retain(|port, live| !live.is_null() || bindings[port] != json!([]));
         for (port, live) in ports.iter_mut().filter(|(_, live)| live.is_array()) {
             if bindings[port].is_null() || is_ephemeral(&bindings[port]) {
                 for one in live.as_array_mut().into_iter().flatten() {
@@ -328,11 +335,15 @@ fn comparable(inspect: &Value, compared: &Compared<'_>) -> Value {
 
 /// Addresses that the user didn't ask for.
 fn forget_generated(endpoint: &mut Value, compared: &Compared<'_>) {
-    if text(&endpoint["IPAMConfig"]["IPv4Address"]).is_empty() {
-        endpoint["IPAddress"] = "(generated)".into();
-    }
-    if text(&endpoint["IPAMConfig"]["IPv6Address"]).is_empty() {
-        endpoint["GlobalIPv6Address"] = "(generated)".into();
+    for (shown, asked) in [("IPAddress", "IPv4Address"), ("GlobalIPv6Address", "IPv6Address")] {
+        // Podman doesn't show what was asked for.
+        let is_in_text = compared.podman
+            && endpoint[shown]
+                .as_str()
+                .is_some_and(|ip| !ip.is_empty() && compared.text.contains(ip));
+        if text(&endpoint["IPAMConfig"][asked]).is_empty() && !is_in_text {
+            endpoint[shown] = "(generated)".into();
+        }
     }
     if !endpoint["MacAddress"].as_str().is_some_and(|mac| compared.text.contains(mac)) {
         endpoint["MacAddress"] = "(generated)".into();

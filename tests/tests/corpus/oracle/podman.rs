@@ -11,9 +11,9 @@ pub(super) fn pin(compared: &Compared<'_>) -> (Value, Vec<String>) {
     let (mut oracle, from) = (compared.oracle.clone(), compared.from);
     let mut pinned = Vec::new();
     for point in list(&from["Mounts"]).iter().filter(|point| is_anonymous(point)) {
-        let target = text(&point["Destination"]);
+        let target = clean(text(&point["Destination"]));
         let mut points = list(&oracle["Mounts"]);
-        points.retain(|there| there["Destination"] != target);
+        points.retain(|there| clean(text(&there["Destination"])) != target);
         points.push(point.clone());
         oracle["Mounts"] = points.into();
         let mut binds = list(&oracle["HostConfig"]["Binds"]);
@@ -33,6 +33,7 @@ pub(super) fn pin(compared: &Compared<'_>) -> (Value, Vec<String>) {
         pinned.push(port.to_owned());
     }
     pinned.sort_unstable();
+    pinned.dedup();
     (oracle, pinned)
 }
 
@@ -66,11 +67,44 @@ pub(super) fn comparable(inspect: &mut Value, compared: &Compared<'_>) {
         binds.sort_by_key(Value::to_string);
     }
     if let Some(notes) = inspect["HostConfig"]["Annotations"].as_object_mut() {
-        notes.retain(|name, _| !name.starts_with("org.systemd.property."));
+        // How it is stopped, and what its own command line was given, once more.
+        let is_podmans = |name: &str| {
+            name.starts_with("org.")
+                || name.starts_with("io.podman.annotations.")
+                || name == "io.container.manager"
+        };
+        notes.retain(|name, _| !is_podmans(name));
     }
-    // Made of the user and the directory, and then not told from a user's own.
-    if let Some(Value::Array(entries)) = inspect.pointer_mut("/Config/Env") {
-        entries.retain(|entry| !text(entry).starts_with("HOME="));
+    if inspect["HostConfig"]["Annotations"] == json!({}) {
+        inspect["HostConfig"]["Annotations"] = Value::Null;
+    }
+    // Two ways to have none.
+    if let Some(host_config) = inspect["HostConfig"].as_object_mut() {
+        for (_, list) in host_config
+            .iter_mut()
+            .filter(|(name, list)| name.starts_with("Blkio") && **list == json!([]))
+        {
+            *list = Value::Null;
+        }
+    }
+    // An image is mounted from a directory of the container's own, with an order of its own.
+    let images: Vec<String> = list(&inspect["Mounts"])
+        .iter()
+        .filter(|point| point["Type"] == "image")
+        .map(|point| text(&point["Destination"]).to_owned())
+        .collect();
+    let is_unpacked = |target: &str| images.iter().any(|image| image == target);
+    if let Some(Value::Array(binds)) = inspect.pointer_mut("/HostConfig/Binds") {
+        binds.retain(|bind| !is_unpacked(target_of(bind)));
+    }
+    if let Some(Value::Array(points)) = inspect.pointer_mut("/Mounts") {
+        points
+            .retain(|point| point["Type"] == "image" || !is_unpacked(text(&point["Destination"])));
+    }
+    if let Some(Value::Object(ports)) = inspect.pointer_mut("/HostConfig/PortBindings") {
+        for bindings in ports.values_mut().filter_map(Value::as_array_mut) {
+            bindings.sort_by_key(Value::to_string);
+        }
     }
     if inspect["NetworkSettings"]["Networks"].is_null() {
         inspect["NetworkSettings"]["Networks"] = json!({});
@@ -84,5 +118,9 @@ fn is_anonymous(point: &Value) -> bool {
 }
 
 fn target_of(bind: &Value) -> &str {
-    text(bind).split(':').nth(1).unwrap_or_default()
+    clean(text(bind).split(':').nth(1).unwrap_or_default())
+}
+
+fn clean(path: &str) -> &str {
+    path.trim_end_matches('/')
 }
