@@ -143,6 +143,16 @@ fn a_tag_that_is_moved_keeps_compose_from_undoing_the_update(kind: EngineKind) {
     update(&world, &original, &["--retag"]).expect(0);
     assert_eq!(id("web:1"), original);
     is_settled(&world, &project, "1");
+
+    // It is Compose's own in every other way, too.
+    update(&world, "web:2", &["--retag"]).expect(0);
+    assert_eq!(project.run(&["ps", "--services", "--status", "running"]).trim(), "web");
+    let logs = project.run(&["logs", "--no-color", "web"]);
+    assert!(logs.contains("version 2"), "{logs}");
+    world.changeover(&["gc"]).expect(0);
+    let said = project.try_run(&["down", "--volumes"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(world.containers(), [""; 0], "after `down`");
 }
 
 fn a_tag_is_moved_even_if_the_helper_dies_before(kind: EngineKind) {
