@@ -9,12 +9,16 @@ use futures_util::StreamExt;
 
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
+use crate::launch::{is_finished, is_leaving};
 use crate::plan::Plan;
 use crate::swap::observe::observe;
 use crate::swap::{Ending, Next, Outcome, next};
 
 /// How often the engine may have to start a helper before it is no helper at all.
 const FALSE_STARTS: i64 = 4;
+/// How often a helper may be seen on its way out, a tenth of a second apart, before it is
+/// gone for us: an engine that is killed in the middle leaves it `dead` for good.
+const LAST_SIGHTS: u32 = 20;
 /// How often the engine may be out of reach, a tenth of a second apart, before we
 /// stop following.
 const PATIENCE: u32 = 600;
@@ -41,6 +45,7 @@ pub async fn follow(
 ) -> Result<Followed, EngineError> {
     let mut seen = 0;
     let mut failures = 0;
+    let mut leaving = 0;
     let mut last_outcome = None;
     let mut started = false;
     loop {
@@ -68,7 +73,11 @@ pub async fn follow(
             }
             engine.container(id).await
         };
-        match looked.await {
+        let helper = looked.await;
+        if matches!(&helper, Ok(Some(helper)) if is_leaving(helper)) {
+            leaving += 1;
+        }
+        match helper.map(|helper| helper.filter(|_| leaving < LAST_SIGHTS)) {
             Ok(None) => {
                 return match last_outcome {
                     Some(outcome) => Ok(Followed::Ended(outcome)),
@@ -78,7 +87,7 @@ pub async fn follow(
             Ok(Some(helper)) => {
                 failures = 0;
                 let running = helper["State"]["Running"] == true;
-                if !running && crate::launch::is_finished(&helper) {
+                if !running && is_finished(&helper) {
                     return match last_outcome {
                         Some(outcome) => Ok(Followed::Ended(outcome)),
                         None => judge(engine, plan).await,
@@ -184,4 +193,67 @@ impl Said {
 
 fn outcome_of(word: &str, reason: Option<&String>) -> Option<Outcome> {
     Some(Ending::of_word(word)?.with(reason.cloned().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::Endpoint;
+
+    /// An engine with one container: what it is, and what it has said.
+    fn engine_with(container: serde_json::Value, line: &str) -> Endpoint {
+        let name = format!("changeover-follow-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let length = u8::try_from(line.len() + 1).expect("a short line");
+        let log = format!("\u{1}\0\0\0\0\0\0{}{line}\n", char::from(length));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a visitor");
+                let mut asked = String::new();
+                let mut lines = BufReader::new(stream.try_clone().expect("its other half"));
+                lines.read_line(&mut asked).expect("a request");
+                while lines.read_line(&mut String::new()).expect("a header") > 2 {}
+                let body = match &asked {
+                    asked if asked.contains("/logs") => log.clone(),
+                    asked if asked.contains("/json") => container.to_string(),
+                    _ => "OK".to_owned(),
+                };
+                let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nConnection: close\r\n";
+                let length = body.len();
+                let sent = write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}");
+                sent.expect("answered");
+            }
+        });
+        Endpoint::Unix(path)
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_the_engine_never_gets_rid_of_is_not_waited_for() {
+        let dead = json!({
+            "Id": "h",
+            "State": { "Status": "dead", "Running": false },
+            "HostConfig": { "RestartPolicy": { "Name": "always" } },
+        });
+        let said = json!(Event::Finished {
+            outcome: "rolled-back".into(),
+            seconds: 1.0,
+            reason: Some("it fell over".into()),
+        });
+        let endpoint = engine_with(dead, &said.to_string());
+        let engine = Engine::connect(endpoint).await.expect("an engine");
+        let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        let followed = follow(&engine, &plan, "h", |_| {});
+        let limit = Duration::from_secs(60);
+        let followed = tokio::time::timeout(limit, followed).await.expect("it comes to an end");
+        let followed = followed.expect("followed");
+        assert!(matches!(followed, Followed::Ended(Outcome::RolledBack)), "{followed:?}");
+    }
 }

@@ -126,6 +126,24 @@ fn break_document(dice: &mut Dice, document: &mut Value) {
     };
 }
 
+/// A plan as small as it can be.
+pub(crate) fn plan() -> Value {
+    json!({
+        "schema": 1, "update": "u", "app": "web", "asked_at": "2026-01-01T00:00:00Z",
+        "members": [{
+            "name": "web",
+            "old": { "id": "old", "image": { "reference": "web:1", "id": "1" }, "running": true,
+                "policy": { "Name": "always", "MaximumRetryCount": 0 },
+                "started_at": "2026-01-01T00:00:00Z", "stop_seconds": 10 },
+            "image": { "reference": "web:2", "id": "2" }, "create": {}, "connect": [],
+            "expected": { "networks": [], "ports": [] }, "probe": "running",
+        }],
+        "handover": { "mode": "none", "may_fall_back": false, "because": "", "published": [] },
+        "gate": { "timeout_seconds": 9, "stable_seconds": 1 },
+        "page": { "title": "web", "from": "1", "to": "2" },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,25 +189,11 @@ mod tests {
 
     #[test]
     fn no_input_makes_the_decision_panic() {
-        let plan = json!({
-            "schema": 1, "update": "u", "app": "web", "asked_at": "2026-01-01T00:00:00Z",
-            "members": [{
-                "name": "web",
-                "old": { "id": "old", "image": { "reference": "web:1", "id": "1" }, "running": true,
-                    "policy": { "Name": "always", "MaximumRetryCount": 0 },
-                    "started_at": "2026-01-01T00:00:00Z", "stop_seconds": 10 },
-                "image": { "reference": "web:2", "id": "2" }, "create": {}, "connect": [],
-                "expected": { "networks": [], "ports": [] }, "probe": "running",
-            }],
-            "handover": { "mode": "none", "may_fall_back": false, "because": "", "published": [] },
-            "gate": { "timeout_seconds": 9, "stable_seconds": 1 },
-            "page": { "title": "web", "from": "1", "to": "2" },
-        });
         let mut recorded = recorded();
         recorded.truncate(6);
         let mut understood = 0_u32;
         let mut dice = Dice::new(7);
-        documents(250, &[plan], |plan| {
+        documents(250, &[plan()], |plan| {
             let helper = json!({ "Config": { "Labels": { labels::PLAN: plan.to_string() } } });
             let Ok(plan) = crate::helper::read_plan(&helper) else { return };
             understood += 1;
