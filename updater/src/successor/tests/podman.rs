@@ -121,6 +121,13 @@ fn unexplained_in(differences: Vec<crate::successor::Difference>) -> Vec<String>
     unexplained.map(ToString::to_string).collect()
 }
 
+/// What can't be explained of `new`, made of the same image.
+fn unexplained_after(case: &Case, new: &Value) -> Vec<String> {
+    let image = case.old_image.as_ref().expect("recorded");
+    let pair = Pair { old: &case.old, old_image: Some(image), new, new_image: image, moved: &[] };
+    unexplained_in(differences(&pair))
+}
+
 #[test]
 fn what_podman_shows_and_refuses_back_is_left_out() {
     // `--cpus 0.5`, and a namespace without shared memory: recorded from Podman 5.4.
@@ -171,20 +178,12 @@ fn an_image_that_podman_mounts_is_mounted_from_the_image_again() {
     let mount = json!([{ "Type": "image", "Source": "tools:1", "Target": "/image" }]);
     assert_eq!(asked["Mounts"], mount);
     assert_eq!(unexplained_in(case.shown()), [""; 0]);
-    let image = case.old_image.as_ref().expect("recorded");
     let what = |change: &dyn Fn(&mut Value)| {
         let mut new = case.old.clone();
         new["HostConfig"]["Binds"][1] = "/storage/4567/merge:/image:lowerdir=/a:/c,private".into();
         new["Mounts"] = mounts("/storage/4567/merge");
         change(&mut new);
-        let pair = Pair {
-            old: &case.old,
-            old_image: Some(image),
-            new: &new,
-            new_image: image,
-            moved: &[],
-        };
-        unexplained_in(differences(&pair))
+        unexplained_after(&case, &new)
     };
     assert_eq!(what(&|_| {}), [""; 0], "unpacked anew");
     assert_ne!(what(&|new| new["Mounts"] = json!([])), [""; 0], "nothing is mounted");
@@ -193,20 +192,12 @@ fn an_image_that_podman_mounts_is_mounted_from_the_image_again() {
 #[test]
 fn a_home_that_podman_made_follows_the_user() {
     let mut case = with(&json!({}));
-    let image = case.old_image.clone().expect("recorded");
     let env = |entries: &[&str]| json!(entries);
     let mut what = |before: &[&str], after: &[&str]| {
         case.old["Config"]["Env"] = env(before);
         let mut new = case.old.clone();
         new["Config"]["Env"] = env(after);
-        let pair = Pair {
-            old: &case.old,
-            old_image: Some(&image),
-            new: &new,
-            new_image: &image,
-            moved: &[],
-        };
-        unexplained_in(differences(&pair))
+        unexplained_after(&case, &new)
     };
     let (root, app) = (
         ["A=1", "container=podman", "HOME=/root", "HOSTNAME=web"],
@@ -226,18 +217,10 @@ fn podmans_order_of_bindings_is_no_difference() {
         { "HostIp": "0.0.0.0", "HostPort": "9009" }, { "HostIp": "127.0.0.1", "HostPort": "9010" },
     ]);
     let case = with(&json!({ "PortBindings": { "80/tcp": bindings } }));
-    let image = case.old_image.as_ref().expect("recorded");
     let what = |after: Value| {
         let mut new = case.old.clone();
         new["HostConfig"]["PortBindings"]["80/tcp"] = after;
-        let pair = Pair {
-            old: &case.old,
-            old_image: Some(image),
-            new: &new,
-            new_image: image,
-            moved: &[],
-        };
-        unexplained_in(differences(&pair))
+        unexplained_after(&case, &new)
     };
     assert_eq!(what(json!([bindings[1], bindings[0]])), [""; 0]);
     assert_ne!(what(json!([bindings[1]])), [""; 0]);
