@@ -32,14 +32,20 @@ fn migrate(place: &Place) {
     place.write("link/added", "new");
 }
 
+/// A volume that a new version has been at since its snapshot `one`, and what it was then.
+fn migrated() -> (Place, Vec<String>) {
+    let place = volume();
+    let then = described(&place.data());
+    place.snapshot("one");
+    migrate(&place);
+    (place, then)
+}
+
 #[test]
 fn a_pass_that_is_cut_off_anywhere_leaves_the_data_and_the_older_snapshot_whole() {
     for blow in BLOWS {
         for nth in 0.. {
-            let place = volume();
-            let then = described(&place.data());
-            place.snapshot("one");
-            migrate(&place);
+            let (place, then) = migrated();
             let now = described(&place.data());
             let pass = || -> Result<(), BackupError> {
                 let mut backups = Backups::open(&place.repository(), NO_KEY)?;
@@ -96,10 +102,7 @@ fn a_pass_that_ran_out_of_room_gives_back_what_it_took() {
 fn a_restore_that_is_cut_off_anywhere_is_brought_to_its_end_by_the_next() {
     for blow in BLOWS {
         for nth in 0.. {
-            let place = volume();
-            let then = described(&place.data());
-            place.snapshot("one");
-            migrate(&place);
+            let (place, then) = migrated();
             let back = || place.open().restore(&place.job("one"), &state(), &Counter::default());
             let (done, writes) = with(blow, nth, back);
             assert_eq!(done.is_err(), nth < writes, "{blow:?} at write {nth}: {done:?}");
