@@ -78,6 +78,19 @@ impl Network {
     }
 }
 
+/// A host and somebody outside, .1 and .2 of the same cable.
+fn host_with_an_outside() -> (Network, Network) {
+    let (host, outside) = (Network::new(), Network::new());
+    host.wire_to(&outside);
+    for (end, n) in [(&host, 1), (&outside, 2)] {
+        end.run(move || {
+            ip(&format!("addr add 10.9.0.{n}/24 dev wire"));
+            ip(&format!("addr add fd09::{n}/64 dev wire nodad"));
+        });
+    }
+    (host, outside)
+}
+
 #[expect(
     deprecated,
     reason = "it can be unsound for descriptors only, and its successor is an unsafe function"

@@ -234,16 +234,9 @@ fn no_visitor_is_lost_while_ports_are_captured_and_released() {
 
 #[test]
 fn visitors_from_outside_are_captured_and_our_own_way_out_is_not() {
-    let (host, outside) = (Network::new(), Network::new());
-    host.wire_to(&outside);
-    host.run(|| {
-        ip("addr add 10.9.0.1/24 dev wire");
-        ip("addr add fd09::1/64 dev wire nodad");
-        serve_app_everywhere();
-    });
+    let (host, outside) = host_with_an_outside();
+    host.run(serve_app_everywhere);
     outside.run(|| {
-        ip("addr add 10.9.0.2/24 dev wire");
-        ip("addr add fd09::2/64 dev wire nodad");
         serve(listen_on(at("0.0.0.0")), "remote");
         serve(listen_on(at("::")), "remote");
     });

@@ -98,16 +98,9 @@ fn the_page_of_a_helper_that_was_killed_awaits_nobody() {
 
 #[test]
 fn nobody_who_is_there_is_forgotten() {
-    let (host, outside) = (Network::new(), Network::new());
-    host.wire_to(&outside);
-    host.run(|| {
-        ip("addr add 10.9.0.1/24 dev wire");
-        ip("addr add fd09::1/64 dev wire nodad");
-        serve_app_everywhere();
-    });
+    let (host, outside) = host_with_an_outside();
+    host.run(serve_app_everywhere);
     outside.run(|| {
-        ip("addr add 10.9.0.2/24 dev wire");
-        ip("addr add fd09::2/64 dev wire nodad");
         wait_until_reachable(at("fd09::1"));
     });
     let arrive = || {
