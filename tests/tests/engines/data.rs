@@ -1,6 +1,7 @@
 //! Data goes back too: after a rollback the volumes are what they were.
 
 mod database;
+mod postgres;
 
 use changeover_tests::lab::EngineKind;
 use changeover_tests::world::{World, web};
@@ -25,6 +26,7 @@ pub(crate) fn on_newest() -> Vec<Case> {
         ("data_that_cannot_be_kept_refuses_the_update", refusals),
         ("no_room_for_the_backup_leaves_the_old_version_with_its_data", database::out_of_room),
         ("each_row_that_was_acknowledged_is_there_after_a_rollback", database::keeps_each_row),
+        ("postgresql_is_as_it_was_after_a_rollback", postgres::is_as_it_was),
         ("backups_are_listed_verified_put_back_and_cleared_away", by_hand),
     ]
     .map(case)

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use changeover_tests::lab::{EngineKind, busybox};
 use changeover_tests::sqlite::sqlite;
 use changeover_tests::world::{World, web};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Each row is acknowledged in the log as soon as SQLite says that it is on the disk.
 const VERSION_1: &str = r#"
@@ -38,60 +38,77 @@ echo "migrated $(db "SELECT count(*) FROM rows WHERE t = 'migrated'")"
 db "SELECT 'row ' || n FROM rows"
 "#;
 
-fn image(world: &World, reference: &str, version: &str, script: &str) {
+/// An image that runs a script, with these files in it.
+pub(super) fn image(
+    world: &World,
+    reference: &str,
+    version: &str,
+    script: &str,
+    files: &[(String, PathBuf)],
+) {
     let folder = std::env::temp_dir().join(format!("{reference}-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let start = folder.join("start");
     fs::write(&start, script).expect("a file");
-    let (shell, mut files) = (busybox(world.lab.kind()), sqlite());
-    files.push(("busybox".into(), shell));
-    files.push(("start".into(), start));
-    let files: Vec<(&str, &Path, u32)> =
-        files.iter().map(|(at, path)| (at.as_str(), path.as_path(), 0o755)).collect();
+    let shell = busybox(world.lab.kind());
+    let own = [("busybox", shell.as_path()), ("start", start.as_path())];
+    let files = files.iter().map(|(at, path)| (at.as_str(), path.as_path()));
+    let files: Vec<_> = files.chain(own).map(|(at, path)| (at, path, 0o755)).collect();
     let start = [r#"ENTRYPOINT ["/busybox","sh","/start"]"#];
     world.image_with_files(reference, &files, &[("VERSION", version)], &start);
     fs::remove_dir_all(&folder).expect("ours");
 }
 
-pub(super) fn keeps_each_row(kind: EngineKind) {
-    let world = World::start(kind);
-    image(&world, "db:1", "1", VERSION_1);
-    image(&world, "db:2", "2", VERSION_2);
-    image(&world, "look:1", "0", LOOK);
-    let mut body = web("db:1");
-    body["HostConfig"]["Binds"] = json!(["data:/data"]);
-    world.run("web", &body);
-    world.wait_for_http(8080);
-    let acknowledged = || -> BTreeSet<u64> {
-        let log = world.log("web");
-        log.lines().filter_map(|l| l.strip_prefix("ack ")?.trim().parse().ok()).collect()
-    };
-    world.wait("some rows", || acknowledged().len() > 30);
+/// The rows that the database has said to be on the disk.
+pub(super) fn acknowledged(world: &World) -> BTreeSet<u64> {
+    numbers(&world.log("web"), "ack ")
+}
 
-    world.changeover(&["update", "web", "--image", "db:2", "--backup"]).expect(20);
+/// The update to a version that migrates and fails; the old one must serve again and go
+/// on writing. Then what the image `look:1` says of the data, without the rows.
+pub(super) fn goes_back(world: &World, args: &[&str], body: &Value) -> String {
+    world.wait("some rows", || acknowledged(world).len() > 30);
+    world
+        .changeover(&[&["update", "web", "--image", "db:2", "--backup"], args].concat())
+        .expect(20);
     // Version 1 doesn't start on what version 2 has migrated.
     world.wait("version 1", || world.visit(8080) == "1");
-    let back = acknowledged().len();
-    world.wait("it goes on writing", || acknowledged().len() > back + 10);
+    let back = acknowledged(world).len();
+    world.wait("it goes on writing", || acknowledged(world).len() > back + 10);
     let (status, _) = world.lab.api("POST", "/containers/web/stop?t=1", None);
     assert_eq!(status, 204);
 
     let mut look = json!({ "Image": "look:1" });
-    look["HostConfig"]["Binds"] = json!(["data:/data"]);
+    look["HostConfig"]["Binds"] = body["HostConfig"]["Binds"].clone();
+    look["User"] = body["User"].clone();
     world.run("look", &look);
     world.wait("an answer", || {
         world.inspect("look").is_some_and(|look| look["State"]["Status"] == "exited")
     });
     let said = world.log("look");
-    let fact = |what: &str| said.lines().find_map(|line| line.strip_prefix(what)).map(str::trim);
-    assert_eq!(fact("integrity"), Some("ok"), "{said:.400}");
-    assert_eq!(fact("version"), Some("0"), "{said:.400}");
-    assert_eq!(fact("columns"), Some("n,t"), "{said:.400}");
-    assert_eq!(fact("migrated"), Some("0"), "{said:.400}");
-    let rows: BTreeSet<u64> =
-        said.lines().filter_map(|l| l.strip_prefix("row ")?.trim().parse().ok()).collect();
-    let lost: Vec<_> = acknowledged().difference(&rows).copied().collect();
+    let rows = numbers(&said, "row ");
+    let acknowledged = acknowledged(world);
+    let lost: Vec<_> = acknowledged.difference(&rows).copied().collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    said.lines().filter(|line| !line.starts_with("row ")).map(|line| format!("{line}\n")).collect()
+}
+
+fn numbers(text: &str, prefix: &str) -> BTreeSet<u64> {
+    text.lines().filter_map(|line| line.strip_prefix(prefix)?.trim().parse().ok()).collect()
+}
+
+pub(super) fn keeps_each_row(kind: EngineKind) {
+    let world = World::start(kind);
+    let sqlite = sqlite();
+    image(&world, "db:1", "1", VERSION_1, &sqlite);
+    image(&world, "db:2", "2", VERSION_2, &sqlite);
+    image(&world, "look:1", "0", LOOK, &sqlite);
+    let mut body = web("db:1");
+    body["HostConfig"]["Binds"] = json!(["data:/data"]);
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    let said = goes_back(&world, &[], &body);
+    assert_eq!(said, "integrity ok\nversion 0\ncolumns n,t\nmigrated 0\n");
 }
 
 /// What the app writes at its very stop, when the first pass is over.
@@ -103,7 +120,7 @@ while :; do wait; done
 
 pub(super) fn out_of_room(kind: EngineKind) {
     let world = World::start(kind);
-    image(&world, "fills:1", "1", FILLS);
+    image(&world, "fills:1", "1", FILLS, &[]);
     world.images(&[2]);
     let small = "mkdir -p /srv/small && mount -t tmpfs -o size=120m,mode=700 tmpfs /srv/small";
     assert!(world.machine(&["sh", "-c", small]));
