@@ -35,6 +35,7 @@ mod crypt;
 pub mod errand;
 #[cfg(test)]
 mod faults;
+pub mod hook;
 mod metadata;
 mod repository;
 mod restore;

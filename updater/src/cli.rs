@@ -31,10 +31,11 @@ pub use face::{PageArgs, PageCommand};
 #[cfg(test)]
 pub(crate) use look::states_of;
 
+use crate::backup::hook::Hook;
 use crate::engine::Endpoint;
-use crate::launch::{self, PullPolicy};
+use crate::launch::{self, PullPolicy, Wanted};
 use crate::notify::Target;
-use crate::place::Place;
+use crate::place::{Place, inner_path};
 use crate::plan::{HandoverMode, Store};
 use output::Output;
 
@@ -298,9 +299,9 @@ pub struct How {
     /// Back the app's data up while it is stopped, and put it back if the new version is
     /// given up: all volumes and folders that it may write to, or --backup=/data,/more
     /// for those at these paths in the container. --backup=none is none, whatever the
-    /// config file says.
-    #[arg(long, env = "CHANGEOVER_BACKUP", value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = backup_paths)]
-    pub backup: Option<BackupPaths>,
+    /// config file or the app's labels say.
+    #[arg(long, env = "CHANGEOVER_BACKUP", value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub backup: Option<Wanted>,
     /// Where backups are kept: a volume's name, or a folder on the engine's host.
     #[arg(
         long,
@@ -315,8 +316,16 @@ pub struct How {
     pub backup_exclude: Vec<String>,
     /// A file on the engine's host with the key that the backups are encrypted with. They
     /// can't be read without it; without one, whoever may read their folder can.
-    #[arg(long, env = "CHANGEOVER_BACKUP_KEY_FILE", value_name = "FILE", requires = "backup")]
+    #[arg(long, env = "CHANGEOVER_BACKUP_KEY_FILE", value_name = "FILE")]
     pub backup_key_file: Option<PathBuf>,
+    /// Before the app is stopped for its backup, run this in its container (by /bin/sh, or
+    /// ["/program", "argument"] as it is), or POST to it at :port/path or to an http://
+    /// address. Where it fails, the update is refused and nothing is touched.
+    #[arg(long, env = "CHANGEOVER_BEFORE_BACKUP", value_name = "COMMAND|URL")]
+    pub before_backup: Option<Hook>,
+    /// How long that may take.
+    #[arg(long, env = "CHANGEOVER_BEFORE_BACKUP_TIMEOUT", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub before_backup_timeout: Duration,
     /// How many backups of the app stay, the newest ones.
     #[arg(long, env = "CHANGEOVER_KEEP_BACKUPS", value_name = "N", default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub keep_backups: usize,
@@ -376,34 +385,11 @@ pub struct Rollback {
     pub helper: Helper,
 }
 
-/// What is backed up, if anything: all of it where there are no paths.
-#[derive(Debug, Clone)]
-pub struct BackupPaths(pub Option<Vec<String>>);
-
-fn backup_paths(text: &str) -> Result<BackupPaths, String> {
-    match text {
-        "all" | "1" | "true" => Ok(BackupPaths(Some(Vec::new()))),
-        "none" | "0" | "false" => Ok(BackupPaths(None)),
-        _ => {
-            text.split(',').map(inner_path).collect::<Result<_, _>>().map(|p| BackupPaths(Some(p)))
-        }
-    }
-}
-
 /// `90s`, `2m`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{why}; write 90s, 2m or `1h 30m`");
     let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| wrong(&error))?;
     Duration::try_from(span).map_err(|_| wrong(&"a duration can't be negative"))
-}
-
-/// A path inside a container, and not all of it.
-fn inner_path(text: &str) -> Result<String, String> {
-    let path = path(text)?.trim_end_matches('/').to_owned();
-    match path.is_empty() || path.split('/').any(|part| part == "..") {
-        true => Err("name a file or folder in the container".to_owned()),
-        false => Ok(path),
-    }
 }
 
 fn path(text: &str) -> Result<String, String> {

@@ -24,7 +24,7 @@ mod told;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use backup::BackupRequest;
+pub use backup::{BackupRequest, Wanted};
 pub use compose::Pin;
 pub use errand::Backups;
 pub use error::LaunchError;
@@ -85,7 +85,7 @@ pub struct Request {
     /// Where it is written down how it ended, where the app's labels don't say.
     pub history: Option<Place>,
     /// What of the app's data is kept, to be put back if the new version fails.
-    pub backup: Option<BackupRequest>,
+    pub backup: BackupRequest,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }
@@ -109,7 +109,7 @@ impl Request {
             certificate: None,
             carry: Vec::new(),
             retag: Retag::No,
-            backup: None,
+            backup: BackupRequest::default(),
             notify: None,
             history: None,
             allow: Vec::new(),

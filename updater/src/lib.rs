@@ -71,7 +71,8 @@
 //!
 //! Where the plan says so, [`backup`] keeps what the app may write to: a first pass while
 //! it serves, before anything is created; a second one once old is stopped, which finds
-//! only what has changed. It is put back on the way back, whenever new may have run, and
+//! only what has changed. In between, still before anything is created, the app may be made
+//! to flush what it holds ([`backup::hook`]). It is put back on the way back, whenever new may have run, and
 //! before old is armed: at a power cut old must not come up by itself on data of new's.
 //! That old is armed, on the way back, therefore means that its data is its own. A helper
 //! that was killed backs up or puts back once more; so that it never overwrites what old

@@ -223,18 +223,36 @@ async fn tell_once(
     // The time of the try is signed as well: an old message can't be played back.
     let message = Message::new(account, Timestamp::now());
     let headers = message.headers(&key);
-    let request = || Request {
-        method: "POST",
-        headers: &headers,
-        body: message.body.clone().into(),
-        limit: TRY_LIMIT,
-        most: 64 * 1024,
-    };
+    let body = message.body.into();
+    post(engine, plan, &app, &notify.to, Post { headers: &headers, body, limit: TRY_LIMIT }).await
+}
+
+/// What is posted.
+pub(crate) struct Post<'a> {
+    /// Headers besides `Host`.
+    pub(crate) headers: &'a [(&'static str, String)],
+    /// The body.
+    pub(crate) body: bytes::Bytes,
+    /// How long it may take.
+    pub(crate) limit: Duration,
+}
+
+/// Posts something to the app, in whatever way the host reaches it, or to somebody else.
+pub(crate) async fn post(
+    engine: &Engine,
+    plan: &Plan,
+    app: &Value,
+    to: &Target,
+    post: Post<'_>,
+) -> Result<(), NotifyError> {
+    let Post { headers, body, limit } = post;
+    let request =
+        || Request { method: "POST", headers, body: body.clone(), limit, most: 64 * 1024 };
     let mut last = NotifyError::NoAddress(plan.app.clone());
-    match &notify.to {
+    match to {
         Target::Url(url) => return judge(http::send(url, request()).await?.status),
         Target::App { port, path } => {
-            for at in ways(engine, plan, &app, port.unwrap_or(80)).await {
+            for at in ways(engine, plan, app, port.unwrap_or(80)).await {
                 let (host, path) = (at.ip().to_string(), path.clone());
                 let url = Url { tls: false, host, port: at.port(), path };
                 let told = match connect_as_probe(at, TRY_LIMIT).await {
@@ -244,6 +262,8 @@ async fn tell_once(
                 match told {
                     // Another way leads to the same app, and the same answer.
                     Ok(answer) => return judge(answer.status),
+                    // It has heard it, perhaps: no other way to hear it again.
+                    Err(error @ HttpError::Slow { .. }) => return Err(error.into()),
                     Err(error) => last = error.into(),
                 }
             }

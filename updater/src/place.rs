@@ -70,6 +70,18 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// A path inside a container, and not all of it.
+pub(crate) fn inner_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("a path starts with `/`".to_owned());
+    }
+    let path = text.trim_end_matches('/').to_owned();
+    match path.is_empty() || path.split('/').any(|part| part == "..") {
+        true => Err("name a file or folder in the container".to_owned()),
+        false => Ok(path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

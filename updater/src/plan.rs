@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::backup::hook::Hook;
 use crate::certificate::Certificate;
 use crate::face::Face;
 use crate::history::Keep;
@@ -317,8 +318,22 @@ pub struct BackupPlan {
     /// A file on the engine's host that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// What the app is made to do before it is stopped for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<BeforeBackup>,
     /// What is kept.
     pub sources: Vec<Kept>,
+}
+
+/// What the app is made to do before it is stopped for its backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BeforeBackup {
+    /// What.
+    pub what: Hook,
+    /// Seconds that it may take.
+    pub limit_seconds: u64,
 }
 
 /// Where backups are.
@@ -530,6 +545,12 @@ pub mod labels {
     pub const NOTIFY_KEY: &str = "io.changeover.notify-key-file";
     /// The file in which the history is kept: a path in the app's container.
     pub const HISTORY: &str = "io.changeover.history";
+    /// What of the app's data is backed up: [`Wanted`](crate::launch::Wanted).
+    pub const BACKUP: &str = "io.changeover.backup";
+    /// What of that is left out, by commas.
+    pub const BACKUP_EXCLUDE: &str = "io.changeover.backup-exclude";
+    /// What the app is made to do before: [`Hook`](crate::backup::hook::Hook).
+    pub const BEFORE_BACKUP: &str = "io.changeover.before-backup";
     /// Compose's own: of which service a container is one.
     pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
     /// What every label of ours starts with.
@@ -537,7 +558,8 @@ pub mod labels {
 
     /// Whether a label is our own note on a container, and not the user's word to us.
     pub fn is_ours(label: &str) -> bool {
-        let users = label.starts_with(PAGE) || [NOTIFY, NOTIFY_KEY, HISTORY].contains(&label);
-        label.starts_with(PREFIX) && !users
+        let users =
+            [NOTIFY, NOTIFY_KEY, HISTORY, BACKUP, BACKUP_EXCLUDE, BEFORE_BACKUP].contains(&label);
+        label.starts_with(PREFIX) && !users && !label.starts_with(PAGE)
     }
 }

@@ -16,7 +16,7 @@ use crate::launch::{
     Remark, Request, Retag, Surroundings, is_finished, is_leaving, launch, prepare,
 };
 use crate::notify::Notify;
-use crate::plan::{Image, Plan, helper_name, labels};
+use crate::plan::{BeforeBackup, Image, Plan, helper_name, labels};
 use crate::successor::Loss;
 use crate::swap::Outcome;
 
@@ -75,6 +75,10 @@ fn explain(prepared: &Prepared, request: &Request, output: &Output) {
         output.say(&format!("backed up, and put back if need be: {}", kept.path));
     }
     if let Some(backup) = &plan.backup {
+        if let Some(before) = &backup.before {
+            let BeforeBackup { what, limit_seconds } = before;
+            output.say(&format!("before the backup, within {limit_seconds} s: {what}"));
+        }
         output.say(&format!("backups: in {}, the newest {} stay", backup.to, backup.keep));
     }
     for published in &plan.handover.published {
@@ -404,13 +408,15 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         history: how.history.clone(),
         carry: how.carry.clone(),
         retag: if how.retag { Retag::Own } else { Retag::No },
-        backup: how.backup.clone().and_then(|backup| backup.0).map(|paths| BackupRequest {
-            paths,
+        backup: BackupRequest {
+            what: how.backup.clone(),
             to: how.backup_to.clone(),
             exclude: how.backup_exclude.clone(),
             keep: how.keep_backups,
             key_file: how.backup_key_file.clone(),
-        }),
+            before: how.before_backup.clone(),
+            before_limit: how.before_backup_timeout,
+        },
         allow: how.allow.clone(),
     })
 }

@@ -207,6 +207,16 @@ impl Engine {
         command: &Value,
         limit: Duration,
     ) -> Result<i64, EngineError> {
+        self.exec_and_hear(id, command, limit).await.map(|(code, _)| code)
+    }
+
+    /// The same with what the command has written, of both streams.
+    pub async fn exec_and_hear(
+        &self,
+        id: &str,
+        command: &Value,
+        limit: Duration,
+    ) -> Result<(i64, String), EngineError> {
         let create = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
         let exec = self.json(Request::post(format!("/containers/{id}/exec")).body(&create)).await?;
         let exec = exec["Id"].as_str().unwrap_or_default().to_owned();
@@ -214,8 +224,35 @@ impl Engine {
         let start = Request::post(format!("/exec/{exec}/start"))
             .body(&json!({ "Detach": false, "Tty": false }))
             .within(limit);
-        self.call(start).await?;
+        let said = self.call(start).await?;
         let done = self.json(Request::get(format!("/exec/{exec}/json"))).await?;
-        Ok(done["ExitCode"].as_i64().unwrap_or(-1))
+        Ok((done["ExitCode"].as_i64().unwrap_or(-1), without_frames(&said.body)))
+    }
+}
+
+/// Text out of an engine's stream: each piece has a head that says which stream it is of,
+/// and how long it is.
+fn without_frames(mut stream: &[u8]) -> String {
+    let mut text = Vec::new();
+    while let Some((head, rest)) = stream.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let (piece, rest) = rest.split_at(length.min(rest.len()));
+        text.extend_from_slice(piece);
+        stream = rest;
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_frames;
+
+    #[test]
+    fn a_stream_of_pieces_is_one_text() {
+        let whole = b"\x01\0\0\0\0\0\0\x02ab\x02\0\0\0\0\0\0\x01c";
+        assert_eq!(without_frames(whole), "abc");
+        for cut in 0..whole.len() {
+            assert!("abc".starts_with(&without_frames(&whole[..cut])), "cut at {cut}");
+        }
     }
 }

@@ -2,20 +2,24 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::errand::errand_name;
 use super::preflight::Found;
-use super::{LaunchError, Remark, Request, text};
+use super::{LaunchError, Remark, text};
+use crate::backup::hook::Hook;
 use crate::engine::Engine;
-use crate::plan::{BackupPlan, Kept, Store};
+use crate::place::inner_path;
+use crate::plan::{BackupPlan, BeforeBackup, Kept, Store, labels};
 
 /// What of the app's data is to be kept.
 #[derive(Debug, Clone)]
 pub struct BackupRequest {
-    /// Paths in the container; all that it may write to, if there are none.
-    pub paths: Vec<String>,
+    /// What; the app's labels decide where nobody says.
+    pub what: Option<Wanted>,
     /// Where to.
     pub to: Store,
     /// What of it is left out.
@@ -24,16 +28,102 @@ pub struct BackupRequest {
     pub keep: usize,
     /// A file on the engine's host that holds the key.
     pub key_file: Option<PathBuf>,
+    /// What the app is made to do before; its labels decide where nobody says.
+    pub before: Option<Hook>,
+    /// How long that may take.
+    pub before_limit: Duration,
+}
+
+/// What is asked of where nobody says more.
+impl Default for BackupRequest {
+    fn default() -> BackupRequest {
+        BackupRequest {
+            what: None,
+            to: Store::Volume("changeover-backups".into()),
+            exclude: Vec::new(),
+            keep: 3,
+            key_file: None,
+            before: None,
+            before_limit: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Which data: `all`, `none`, or `/data,/more`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// None.
+    Nothing,
+    /// All that the app may write to.
+    All,
+    /// What is mounted at these paths in the container.
+    At(Vec<String>),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        match text {
+            "all" | "1" | "true" => Ok(Wanted::All),
+            "none" | "0" | "false" => Ok(Wanted::Nothing),
+            _ => text.split(',').map(inner_path).collect::<Result<_, _>>().map(Wanted::At),
+        }
+    }
+}
+
+impl BackupRequest {
+    /// Completed by the app's labels. Whoever makes an image may say which of its data is
+    /// kept and what it does before, in its own container; where it is kept, for how long
+    /// and by which key is not for it to say, nor whom the host calls.
+    fn with_labels(&self, labels_of: &Value) -> Result<BackupRequest, String> {
+        let label = |name: &str| labels_of[name].as_str();
+        let wrong = |name, why| format!("its label {name} can't be used: {why}");
+        let mut all = self.clone();
+        if let (None, Some(text)) = (&all.what, label(labels::BACKUP)) {
+            all.what = Some(text.parse().map_err(|why| wrong(labels::BACKUP, why))?);
+        }
+        if let (true, Some(text)) = (all.exclude.is_empty(), label(labels::BACKUP_EXCLUDE)) {
+            all.exclude = text.split(',').map(str::to_owned).collect();
+        }
+        if let (None, Some(text)) = (&all.before, label(labels::BEFORE_BACKUP)) {
+            let hook = Hook::in_app(text).map_err(|why| wrong(labels::BEFORE_BACKUP, why))?;
+            all.before = Some(hook);
+        }
+        Ok(all)
+    }
+
+    /// Paths in the container; all that it may write to, if there are none.
+    fn paths(&self) -> Vec<String> {
+        match &self.what {
+            Some(Wanted::At(paths)) => paths.clone(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The plan's part, or a word about what a rollback won't bring back.
 pub(super) fn choose(
-    request: &Request,
+    request: &BackupRequest,
     found: &Found,
     remarks: &mut Vec<Remark>,
 ) -> Result<Option<BackupPlan>, LaunchError> {
+    let no = |why: String, hint: &str| {
+        Err(LaunchError::Unsuitable { app: found.app.clone(), why, hint: hint.to_owned() })
+    };
+    let labels_of = &found.old["Config"]["Labels"];
+    let asked = match request.what {
+        Some(Wanted::Nothing) => request.clone(),
+        // A typing error must not cost the backup that somebody counts on.
+        _ => match request.with_labels(labels_of) {
+            Ok(asked) => asked,
+            Err(why) => {
+                return no(why, "mend the label, or leave the backup out with --backup=none");
+            }
+        },
+    };
     let containers = || std::iter::once(&found.old).chain(&found.dependants);
-    let Some(asked) = &request.backup else {
+    let (Some(Wanted::All | Wanted::At(_)), paths) = (&asked.what, asked.paths()) else {
         for container in containers() {
             let paths: Vec<String> = mounts(container)
                 .filter(|mount| mount["RW"] == true)
@@ -46,16 +136,13 @@ pub(super) fn choose(
         }
         return Ok(None);
     };
-    let no = |why: String, hint: &str| {
-        Err(LaunchError::Unsuitable { app: found.app.clone(), why, hint: hint.to_owned() })
-    };
     let (mut sources, mut seen) = (Vec::new(), HashSet::new());
     for container in containers() {
         for mount in mounts(container) {
             let path = text(mount, "/Destination");
-            let wanted = match asked.paths.is_empty() {
+            let wanted = match paths.is_empty() {
                 true => mount["RW"] == true,
-                false => asked.paths.iter().any(|asked| asked == path),
+                false => paths.iter().any(|asked| asked == path),
             };
             if !wanted || !seen.insert(text(mount, "/Source").to_owned()) {
                 continue;
@@ -77,11 +164,15 @@ pub(super) fn choose(
         }
     }
     let kept = |asked: &&String| sources.iter().any(|kept: &Kept| kept.path == **asked);
-    if let Some(missing) = asked.paths.iter().find(|asked| !kept(asked)) {
+    if let Some(missing) = paths.iter().find(|asked| !kept(asked)) {
         return no(
             format!("nothing is mounted at {missing}, so it can't be backed up by itself"),
             "name a path at which a volume or a folder of the host is mounted",
         );
+    }
+    if sources.is_empty() && request.what.is_none() {
+        // The image's label knows nothing of how it is run.
+        return Ok(None);
     }
     if sources.is_empty() {
         return no(
@@ -96,10 +187,13 @@ pub(super) fn choose(
         }
     }
     Ok(Some(BackupPlan {
-        to: asked.to.clone(),
+        to: asked.to,
         keep: asked.keep,
-        exclude: asked.exclude.clone(),
-        key_file: asked.key_file.clone(),
+        exclude: asked.exclude,
+        key_file: asked.key_file,
+        before: asked
+            .before
+            .map(|what| BeforeBackup { what, limit_seconds: asked.before_limit.as_secs().max(1) }),
         sources,
     }))
 }
@@ -120,14 +214,7 @@ pub(super) fn name_in_backup(container: &Value, path: &str) -> String {
 }
 
 /// Refuses while another command is at the backups.
-pub(super) async fn nobody_at_them(
-    engine: &Engine,
-    request: &Request,
-    app: &str,
-) -> Result<(), LaunchError> {
-    if request.backup.is_none() {
-        return Ok(());
-    }
+pub(super) async fn nobody_at_them(engine: &Engine, app: &str) -> Result<(), LaunchError> {
     let name = errand_name(app);
     let other = engine.container(&name).await.map_err(LaunchError::engine)?;
     match other.is_some_and(|other| other["State"]["Running"] == true) {
@@ -187,6 +274,41 @@ mod tests {
         assert!(overlaps(&to("data"), &volume));
         assert!(overlaps(&to("/var/lib/docker/volumes/data/_data/x"), &volume));
         assert!(!overlaps(&to("backups"), &volume));
+    }
+
+    #[test]
+    fn labels_complete_what_is_asked_and_never_reach_beyond_the_app() {
+        let labels = json!({
+            labels::BACKUP: "/data,/more",
+            labels::BACKUP_EXCLUDE: "*.tmp",
+            labels::BEFORE_BACKUP: "flush",
+        });
+        let nobody = BackupRequest::default();
+        let all = nobody.with_labels(&labels).expect("good ones");
+        assert_eq!(all.what, Some(Wanted::At(vec!["/data".into(), "/more".into()])));
+        assert_eq!(
+            (all.exclude, all.before.map(|hook| hook.to_string())),
+            (vec!["*.tmp".into()], Some("flush".into()))
+        );
+        // Who says something himself knows better.
+        let person = BackupRequest {
+            what: Some(Wanted::All),
+            exclude: vec!["*.log".into()],
+            before: Some("sync".parse().expect("a command")),
+            ..nobody.clone()
+        };
+        let all = person.with_labels(&labels).expect("good ones");
+        assert_eq!(format!("{all:?}"), format!("{person:?}"));
+        assert_eq!(nobody.with_labels(&Value::Null).expect("none").what, None);
+        for (label, text) in [
+            (labels::BACKUP, "data"),
+            (labels::BACKUP, ""),
+            (labels::BEFORE_BACKUP, "http://169.254.169.254/"),
+            (labels::BEFORE_BACKUP, ""),
+        ] {
+            let wrong = nobody.with_labels(&json!({ label: text })).expect_err(text);
+            assert!(wrong.contains(label), "{wrong}");
+        }
     }
 
     #[test]

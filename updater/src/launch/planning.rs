@@ -74,8 +74,10 @@ pub(super) async fn plan(
             along(engine, &found, dependant, &members, &mut published, &mut remains).await?;
         members.push(member);
     }
-    backup::nobody_at_them(engine, request, &found.app).await?;
-    let backup = backup::choose(request, &found, &mut remains.remarks)?;
+    let backup = backup::choose(&request.backup, &found, &mut remains.remarks)?;
+    if backup.is_some() {
+        backup::nobody_at_them(engine, &found.app).await?;
+    }
     let plan = Plan {
         notify: told::notify(engine, request, &found, &members[0].probe, &published).await?,
         history: told::history(request, &found)?,

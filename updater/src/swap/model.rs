@@ -210,6 +210,7 @@ impl World {
             },
             backup: self.keeps_data.then(|| BackupPlan {
                 to: Store::Volume("backups".into()),
+                before: None,
                 keep: 3,
                 exclude: Vec::new(),
                 key_file: None,

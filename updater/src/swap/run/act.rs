@@ -10,6 +10,7 @@ use super::super::data::state;
 use super::super::facts::{Facts, Sameness};
 use super::super::observe::{Observed, update_label};
 use super::Runner;
+use crate::backup::hook;
 use crate::engine::EngineError;
 use crate::handover::port_is_free;
 use crate::plan::{Plan, labels};
@@ -96,6 +97,8 @@ impl Runner<'_> {
         match call {
             Call::FirstPass => {
                 keeper.first_pass(progress).await?;
+                // So close to the stop as it can still be refused without a trace.
+                hook::run(self.engine, self.plan).await?;
                 data.passed = true;
             }
             Call::BackUp => {
