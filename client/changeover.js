@@ -559,12 +559,14 @@ export class ChangeoverUpdate extends (globalThis.HTMLElement ?? class {}) {
     );
     const active = steps.findIndex((step) => step.state === "active");
     const name = active < 0 ? "" : (words[(/^roll/.test(phase) ? "back." : "step.") + steps[active].key] ?? steps[active].name);
-    const step = active < 0 ? "" : fill(words["progress.step"], { step: active + 1, steps: steps.length, name });
+    const counted = (name) => (active < 0 ? "" : fill(words["progress.step"], { step: active + 1, steps: steps.length, name }));
+    const step = counted(name);
+    const percent = steps[active]?.percent;
     track.setAttribute("aria-label", words.progress);
     track.setAttribute("aria-valuemax", Math.max(steps.length, 1));
     track.setAttribute("aria-valuenow", steps.filter((step) => step.state === "done").length);
     track.setAttribute("aria-valuetext", step);
-    write("step", step);
+    write("step", percent === undefined ? step : counted(fill(words["progress.part"], { name, percent })));
     write("reason", reason);
     write("note", unreachable ? words["note.unreachable"] : failed ? say("client.failed") : long ? say("client.long") : "");
 
@@ -618,6 +620,7 @@ const ENGLISH = {
   "lang": "en",
   "note.unreachable": "There is no connection at the moment. Still trying.",
   "progress": "Progress",
+  "progress.part": "{name}: {percent}%",
   "progress.step": "Step {step} of {steps}: {name}",
   "step.back-up": "Back up the data",
   "step.create-new": "Prepare the new version",

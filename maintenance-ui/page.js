@@ -247,7 +247,7 @@
       else item.removeAttribute("aria-current");
       if (item.childNodes.length < 2) item.replaceChildren("", document.createElement("span"));
       item.firstElementChild.className = "unseen";
-      write(item.firstChild, name(step, phase));
+      write(item.firstChild, part(step, phase));
       write(item.firstElementChild, ` (${words["state." + step.state]})`);
     });
     tick();
@@ -275,6 +275,12 @@
   // On the way back a step is undone.
   const name = (step, phase) =>
     words[(/^roll/.test(phase) ? "back." : "step.") + step.key] || step.name;
+
+  // With how far it is, where that is known. Said aloud is only which step it is.
+  const part = (step, phase) =>
+    step.percent === undefined
+      ? name(step, phase)
+      : fill(words["progress.part"], { name: name(step, phase), percent: step.percent });
 
   function current({ steps, phase }) {
     const index = steps.findIndex((step) => step.state === "active");

@@ -10,13 +10,14 @@ use changeover_tests::browser;
 use serde_json::Value;
 
 /// What the client says, by how its keys begin.
-const SAID: [&str; 11] = [
+const SAID: [&str; 12] = [
     "client.",
     "title.updating",
     "title.rolling-back",
     "title.needs-a-person",
     "progress",
     "progress.step",
+    "progress.part",
     "step.",
     "back.",
     "note.unreachable",

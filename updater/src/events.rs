@@ -143,7 +143,11 @@ impl fmt::Display for Event {
             Event::Started { handover, .. } => write!(f, "hand-over by {handover}"),
             Event::Begun { name, member, .. } => write!(f, "{name} ({member}) …"),
             Event::Data { done_bytes, total_bytes } => {
-                write!(f, "data: {} of {} MB", done_bytes / 1_000_000, total_bytes / 1_000_000)
+                write!(f, "data: {} of {} MB", done_bytes / 1_000_000, total_bytes / 1_000_000)?;
+                match done_bytes.saturating_mul(100).checked_div(*total_bytes) {
+                    Some(percent) => write!(f, " ({percent} %)"),
+                    None => Ok(()),
+                }
             }
             Event::Step { name, member, milliseconds, .. } => {
                 write!(f, "{name} ({member}, {milliseconds} ms)")

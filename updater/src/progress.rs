@@ -43,6 +43,20 @@ impl Progress {
         (self.emit)(&event);
     }
 
+    /// How far reading or writing the data is. Visitors see it while that is what they
+    /// wait for; the first pass they don't notice.
+    pub fn data(&mut self, done_bytes: u64, total_bytes: u64) {
+        self.emit(Event::Data { done_bytes, total_bytes });
+        let mut status = self.page.status();
+        let active = status.steps.iter_mut().find(|step| step.state == StepState::Active);
+        if let Some(step) = active.filter(|step| step.key == DATA[0]) {
+            let percent = (done_bytes.saturating_mul(100)).checked_div(total_bytes);
+            // Reading back what was written comes after the last byte.
+            step.percent = percent.map(|percent| percent.min(99) as u8);
+            self.page.publish(status);
+        }
+    }
+
     /// Takes in what an earlier run has emitted.
     pub fn remember(&mut self, events: &[Event]) {
         events.iter().for_each(|event| self.teller.hear(event));
@@ -168,6 +182,7 @@ fn steps(phase: Phase, current: usize, keeps_data: bool) -> Vec<StepStatus> {
         key: if STEPS[n].key == DATA[1] { DATA[0] } else { STEPS[n].key }.to_owned(),
         name: if back { STEPS[n].undo_name } else { STEPS[n].name }.to_owned(),
         state: state(n),
+        percent: None,
     };
     rows.into_iter().map(row).collect()
 }
@@ -206,6 +221,38 @@ mod tests {
         assert_eq!(keys(Phase::Updating, "back-up")[1..3], ["stop-old Done", "back-up Active"]);
         let back = keys(Phase::RollingBack, "put-back");
         assert_eq!(back[1..4], ["start-new Done", "back-up Active", "promote-new Waiting"]);
+    }
+
+    #[test]
+    fn visitors_see_how_far_the_data_is_while_they_wait_for_it() {
+        let mut plan: Plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        plan.backup = Some(
+            serde_json::from_value(serde_json::json!({
+                "to": { "volume": "backups" }, "keep": 3, "sources": [],
+            }))
+            .expect("a backup"),
+        );
+        let page = Page::new(initial_status(&plan));
+        let mut progress = Progress::new(page.clone(), |_| {});
+        let shown = |page: &Page| -> Vec<(String, u8)> {
+            let steps = page.status().steps.into_iter();
+            steps.filter_map(|step| Some((step.key, step.percent?))).collect()
+        };
+        progress.data(10, 100);
+        assert_eq!(shown(&page), [], "the app still serves");
+        let step = |key: &str| STEPS.iter().position(|step| step.key == key).expect("a step");
+        for (phase, key) in [(Phase::Updating, "back-up"), (Phase::RollingBack, "put-back")] {
+            progress.publish(phase, step(key));
+            assert_eq!(shown(&page), [], "nothing is known yet");
+            progress.data(0, 0);
+            assert_eq!(shown(&page), [], "nothing is known yet");
+            progress.data(42, 100);
+            assert_eq!(shown(&page), [("back-up".to_owned(), 42)]);
+            progress.data(100, 100);
+            assert_eq!(shown(&page), [("back-up".to_owned(), 99)]);
+        }
+        progress.publish(Phase::Updating, step("promote-new"));
+        assert_eq!(shown(&page), [], "it is done");
     }
 
     #[test]

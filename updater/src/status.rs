@@ -71,6 +71,9 @@ pub struct StepStatus {
     pub name: String,
     /// How far it is.
     pub state: StepState,
+    /// How much of it is done, of a hundred, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
 }
 
 /// How far a step is.

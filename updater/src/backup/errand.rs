@@ -2,6 +2,8 @@
 //! is done by a container of its own, since only on the engine's host can they be read.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,11 @@ use super::{BackupError, Backups, Counter, Job, Source};
 pub const STORE: &str = "/backup/to";
 /// Where it finds the file with the key.
 pub const KEY: &str = "/backup/key";
+
+/// How often it is looked how far a restore is …
+const LOOK: Duration = Duration::from_millis(20);
+/// … and after how many bytes that is told.
+const TELL: u64 = 64 << 20;
 
 /// Where the container finds the `n`th volume or folder.
 pub fn source(n: usize) -> String {
@@ -61,6 +68,9 @@ pub enum Word {
     Data {
         /// Bytes so far.
         done_bytes: u64,
+        /// Bytes in all, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total_bytes: Option<u64>,
     },
     /// All of them are as they were written.
     Verified {
@@ -130,8 +140,8 @@ fn attempt(order: &Order, store: &Path, say: &dyn Fn(&Word)) -> Result<(), Backu
     match &order.errand {
         Errand::List => backups.list()?.into_iter().for_each(|one| say(&Word::Backup(one))),
         Errand::Verify => {
-            let (backups, bytes) =
-                backups.verify_all(&|done_bytes| say(&Word::Data { done_bytes }))?;
+            let (backups, bytes) = backups
+                .verify_all(&|done_bytes| say(&Word::Data { done_bytes, total_bytes: None }))?;
             say(&Word::Verified { backups, bytes });
         }
         Errand::Restore { snapshot } => {
@@ -148,7 +158,21 @@ fn attempt(order: &Order, store: &Path, say: &dyn Fn(&Word)) -> Result<(), Backu
                     .collect(),
                 exclude: Vec::new(),
             };
-            let (report, left_out) = backups.restore_by_id(&job, snapshot, &Counter::default())?;
+            let counter = Counter::default();
+            let (report, left_out) = std::thread::scope(|scope| {
+                let work = scope.spawn(|| backups.restore_by_id(&job, snapshot, &counter));
+                let mut told = 0;
+                while !work.is_finished() {
+                    let done_bytes = counter.done.load(Ordering::Relaxed);
+                    let total_bytes = Some(counter.total.load(Ordering::Relaxed));
+                    if done_bytes - told >= TELL {
+                        told = done_bytes;
+                        say(&Word::Data { done_bytes, total_bytes });
+                    }
+                    std::thread::sleep(LOOK);
+                }
+                work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?;
             let id = snapshot.clone();
             say(&Word::Restored { id, bytes: report.bytes, written: report.changed, left_out });
         }

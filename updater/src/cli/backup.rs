@@ -9,6 +9,7 @@ use super::update::name_of;
 use super::{CliError, Exit};
 use crate::backup::errand::{Listed, Word};
 use crate::engine::Engine;
+use crate::events::Event;
 use crate::launch::Backups;
 use crate::plan::Store;
 
@@ -96,11 +97,15 @@ pub(super) async fn backup(
     };
     let tell = |word: Word| match output.is_json() {
         true => output.json(&word),
-        false => {
-            if let Some(line) = in_words(&word) {
-                output.result(&line);
+        false => match word {
+            Word::Data { done_bytes, total_bytes: Some(total_bytes) } => {
+                output.event(&Event::Data { done_bytes, total_bytes });
             }
-        }
+            word => {
+                output.done();
+                in_words(&word).iter().for_each(|line| output.result(line));
+            }
+        },
     };
     match command {
         BackupCommand::List(_) => {

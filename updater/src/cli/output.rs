@@ -13,6 +13,8 @@ use crate::events::Event;
 pub(super) struct Output {
     manner: Manner,
     last_pull: Mutex<String>,
+    /// In which quarter the data was when it was told.
+    last_quarter: Mutex<u64>,
 }
 
 enum Manner {
@@ -30,7 +32,7 @@ impl Output {
             _ if std::io::stdout().is_terminal() => Manner::Bars(spinner()),
             _ => Manner::Plain,
         };
-        Output { manner, last_pull: Mutex::default() }
+        Output { manner, last_pull: Mutex::default(), last_quarter: Mutex::default() }
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -47,8 +49,20 @@ impl Output {
                 }
             }
             Manner::Plain => {
-                if matches!(event, Event::Begun { .. } | Event::Data { .. }) {
-                    return;
+                let mut told = self.last_quarter.lock().unwrap_or_else(PoisonError::into_inner);
+                match event {
+                    Event::Begun { .. } => {
+                        *told = 0;
+                        return;
+                    }
+                    Event::Data { done_bytes, total_bytes } => {
+                        let now = done_bytes.saturating_mul(4).checked_div(*total_bytes);
+                        let now = now.unwrap_or(0);
+                        if std::mem::replace(&mut *told, now) == now {
+                            return;
+                        }
+                    }
+                    _ => {}
                 }
                 // A line for each percent would bury everything else.
                 if let Event::Pull { status, .. } = event {
@@ -115,9 +129,9 @@ fn show_on(bar: &ProgressBar, event: &Event) {
         }
         Event::Pull { image, status, .. } => bar.set_message(format!("pull {image}: {status}")),
         Event::Data { done_bytes, total_bytes } => {
-            if let Ok(style) =
-                ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes}/{total_bytes}")
-            {
+            if let Ok(style) = ProgressStyle::with_template(
+                "{spinner} {msg} {bar:30} {bytes}/{total_bytes} {percent} %",
+            ) {
                 bar.set_style(style);
             }
             bar.set_length(*total_bytes);

@@ -102,6 +102,19 @@ impl Document<'_> {
         self.words.text(&format!("{kind}.{}", step.key)).unwrap_or(&step.name)
     }
 
+    /// The step with how far it is, where that is known.
+    fn part<'a>(&'a self, step: &'a StepStatus) -> Cow<'a, str> {
+        let name = self.step_name(step);
+        let Some(percent) = step.percent else { return name.into() };
+        let part =
+            fill_words(self.words.text("progress.part").unwrap_or_default(), |key| match key {
+                "name" => Some(name.to_owned()),
+                "percent" => Some(percent.to_string()),
+                _ => None,
+            });
+        part.into()
+    }
+
     fn current_step(&self) -> String {
         let steps = &self.status.steps;
         let Some(index) = steps.iter().position(|step| step.state == StepState::Active) else {
@@ -120,7 +133,7 @@ impl Document<'_> {
         let current = if step.state == StepState::Active { " aria-current=\"step\"" } else { "" };
         format!(
             "<li data-state=\"{state}\"{current}>{}<span class=\"unseen\"> ({})</span></li>",
-            escape(self.step_name(step)),
+            escape(&self.part(step)),
             escape(&self.say(&format!("state.{state}"))),
         )
     }
@@ -252,6 +265,19 @@ mod tests {
              {{js}}{app}&quot;&#39;&amp; is being updated</h1>"
         ));
         assert_eq!(html.matches("</script>").count(), 3);
+    }
+
+    #[test]
+    fn a_step_says_how_far_it_is_where_that_is_known() {
+        let mut status = sample(Phase::Updating);
+        let unknown = "aria-current=\"step\">Stop the previous version<span";
+        assert!(html(&status, false).contains(unknown), "nobody knows");
+        status.steps[1].percent = Some(42);
+        let html = html(&status, false);
+        let item = "aria-current=\"step\">Stop the previous version: 42%<span";
+        assert!(html.contains(item), "{html}");
+        // Aloud, only the step.
+        assert!(html.contains("Step 2 of 3: Stop the previous version\""), "{html}");
     }
 
     #[test]

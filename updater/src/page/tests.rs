@@ -750,8 +750,12 @@ impl Events {
 
 /// A status in the middle of things.
 pub(super) fn sample(phase: Phase) -> Status {
-    let step =
-        |key: &str, name: &str, state| StepStatus { key: key.into(), name: name.into(), state };
+    let step = |key: &str, name: &str, state| StepStatus {
+        key: key.into(),
+        name: name.into(),
+        state,
+        percent: None,
+    };
     Status {
         schema: SCHEMA,
         update: "0195f3c2".into(),

@@ -125,7 +125,7 @@ impl Keeper {
                     let part = (done_bytes * PARTS).checked_div(total_bytes).unwrap_or(0);
                     if part > told {
                         told = part;
-                        progress.emit(Event::Data { done_bytes, total_bytes });
+                        progress.data(done_bytes, total_bytes);
                     }
                 }
             }
