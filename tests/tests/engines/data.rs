@@ -1,11 +1,12 @@
 //! Data goes back too: after a rollback the volumes are what they were.
 
 mod database;
+mod interrupted;
 mod postgres;
 
-use changeover_tests::lab::EngineKind;
+use changeover_tests::lab::{EngineKind, busybox};
 use changeover_tests::world::{World, web};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Case;
 
@@ -27,10 +28,18 @@ pub(crate) fn on_newest() -> Vec<Case> {
         ("no_room_for_the_backup_leaves_the_old_version_with_its_data", database::out_of_room),
         ("each_row_that_was_acknowledged_is_there_after_a_rollback", database::keeps_each_row),
         ("postgresql_is_as_it_was_after_a_rollback", postgres::is_as_it_was),
+        ("the_app_is_made_ready_for_its_backup_or_stays_as_it_is", before_backup),
+        ("labels_of_the_app_switch_its_backup_on", labelled),
+        (interrupted::NAME, interrupted::anywhere),
         ("backups_are_listed_verified_put_back_and_cleared_away", by_hand),
     ]
     .map(case)
     .to_vec()
+}
+
+/// On one engine a few, on each all of it where everything is tried.
+pub(crate) fn torture() -> Vec<Case> {
+    vec![case((interrupted::NAME, interrupted::anywhere as fn(EngineKind)))]
 }
 
 fn case((name, run): (&'static str, fn(EngineKind))) -> Case {
@@ -156,6 +165,92 @@ fn refusals(kind: EngineKind) {
     let stays = remarks.as_array().into_iter().flatten().find(|one| one["code"] == "data-stays");
     let text = stays.expect("a word about the data")["text"].to_string();
     assert!(text.contains("/data") && !text.contains("/host/etc"), "{text}");
+}
+
+/// `web` on `app:1`, with a shell and a volume.
+fn world_with_shell(kind: EngineKind, labels: Value) -> World {
+    let world = World::start(kind);
+    let shell = busybox(kind);
+    let files = [("busybox", shell.as_path(), 0o755), ("bin/sh", shell.as_path(), 0o755)];
+    let data = ("DATA", "/data/db");
+    world.image_with_files("app:1", &files, &[("VERSION", "1"), data], &[]);
+    world.image("app:bad", &[("VERSION", "2"), data, ("EXIT_MS", "700")], &[]);
+    let mut body = web("app:1");
+    body["HostConfig"]["Binds"] = json!(["data:/data"]);
+    body["Labels"] = labels;
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    world
+}
+
+fn before_backup(kind: EngineKind) {
+    let world = world_with_shell(kind, json!({}));
+    let started = world.inspect("web").expect("it runs")["State"]["StartedAt"].clone();
+    let update = ["update", "web", "--image", "app:bad", "--backup", "--before-backup-timeout"];
+    for (limit, hook, words) in [
+        ("1m", "echo not now; exit 3", "ends with exit code 3, and says: not now"),
+        ("1s", "/busybox sleep 60", "has not ended within 1 s"),
+        ("1m", r#"["/nowhere"]"#, "/nowhere"),
+        ("1m", ":80/nowhere", "status 404"),
+        ("1m", "http://127.0.0.1:9/flush", "cannot connect to 127.0.0.1:9"),
+    ] {
+        let args = [&update[..], &[limit, "--before-backup", hook]].concat();
+        let done = world.changeover(&args).expect(21);
+        let reason = done.event("finished").expect("the helper says it")["reason"].to_string();
+        assert!(reason.contains(words) && reason.contains("--before-backup says"), "{reason}");
+        // Nothing was touched.
+        assert_eq!(world.containers(), ["web", "web.changeover"], "{hook}");
+        let now = world.inspect("web").expect("it runs")["State"]["StartedAt"].clone();
+        assert_eq!(now, started, "{hook}");
+    }
+    // It is asked while it still serves, and what it writes then is in the backup.
+    for hook in [":80/hook", "http://127.0.0.1:8080/hook", "echo flushed > /data/flushed"] {
+        let args = [&update[..], &["1m", "--before-backup", hook]].concat();
+        world.changeover(&args).expect(20);
+        world.wait("version 1", || world.visit(8080) == "1");
+    }
+    let (stopped, _) = world.lab.api("POST", "/containers/web/stop", None);
+    assert_eq!(stopped, 204);
+    assert_eq!(in_volume(&world, "data", "cat flushed && rm flushed"), "flushed\n");
+    world.changeover(&["backup", "restore", "web"]).expect(0);
+    assert_eq!(in_volume(&world, "data", "cat flushed"), "flushed\n");
+}
+
+fn labelled(kind: EngineKind) {
+    let labels = json!({
+        "io.changeover.backup": "/data",
+        "io.changeover.backup-exclude": "*.tmp",
+        "io.changeover.before-backup": "echo flushed > /data/flushed",
+    });
+    let world = world_with_shell(kind, labels);
+    let check = |more: &[&str]| {
+        let done = world.changeover(&[&["check", "web", "--image", "app:bad"], more].concat());
+        done.expect(0).event("check").expect("it is shown")["plan"]["backup"].clone()
+    };
+    let plan = check(&[]);
+    assert_eq!(plan["sources"][0]["path"], "/data");
+    assert_eq!(plan["exclude"], json!(["*.tmp"]));
+    assert_eq!(plan["before"]["what"], "echo flushed > /data/flushed");
+    // Who says something himself knows better.
+    assert_eq!(check(&["--backup=none"]), Value::Null);
+    assert_eq!(check(&["--before-backup", ":80/hook"])["before"]["what"], ":80/hook");
+
+    in_volume(&world, "data", "echo kept > kept; echo left > left.tmp");
+    world.changeover(&["update", "web", "--image", "app:bad"]).expect(20);
+    world.assert_settled("1", true);
+    assert_eq!(in_volume(&world, "data", "cat db flushed"), "schema 1\nflushed\n");
+
+    // A typing error must not cost the backup that somebody counts on.
+    let mut body = web("app:1");
+    body["Labels"] = json!({ "io.changeover.backup": "data" });
+    body["HostConfig"] = json!({ "Binds": ["data:/data"] });
+    world.run("typo", &body);
+    let done = world.changeover(&["update", "typo", "--image", "app:bad"]).expect(21);
+    assert!(
+        done.stderr.contains("its label io.changeover.backup can't be used"),
+        "{}",
+        done.stderr
+    );
 }
 
 fn by_hand(kind: EngineKind) {

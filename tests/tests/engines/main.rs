@@ -60,6 +60,7 @@ fn main() -> ExitCode {
     let mut on_newest = data::on_newest();
     if crashes::torture() {
         (cases, on_podman, on_newest) = (crashes::cases(), Vec::new(), Vec::new());
+        cases.extend(data::torture());
     }
     let on_one = examples::cases();
     if !arguments.list
