@@ -112,12 +112,14 @@ impl<'a> Runner<'a> {
             away_since = None;
             self.seen.note_what_came_before(self.plan, &observed, self.started_by_engine);
             self.seen.note_who_started_old(&observed);
+            self.seen.note_who_is_down(looked, &observed);
             let observed = self.seen.added_to(observed);
             let decided = next(self.plan, &observed.facts);
+            self.seen.note_what_was_done(&decided);
             self.show(&decided, &observed).await;
             match decided {
                 Next::Finish(Outcome::RolledBack | Outcome::Refused { .. })
-                    if self.seen.unsettled.is_some_and(|until| until > looked) =>
+                    if !self.seen.is_settled(looked) =>
                 {
                     tokio::time::sleep(LATE_PAUSE).await;
                 }
@@ -186,7 +188,7 @@ impl<'a> Runner<'a> {
                 None
             }
             Err(error) => {
-                self.seen.lost(&error, Duration::ZERO);
+                self.seen.lost(&error, None, None);
                 self.failed(WHAT, &error).await;
                 let barred = error.is_refusal() && self.seen.failures.1 >= PATIENCE;
                 barred.then(|| self.out_of_patience(WHAT, &error))
@@ -208,6 +210,7 @@ impl<'a> Runner<'a> {
             self.seen.doing = Some((doing, Instant::now()));
             self.progress.emit(doing.begun(self.plan));
         }
+        let first = self.seen.is_settled(Instant::now()).then_some(doing);
         let looks = matches!(call, Call::Compare | Call::WatchNew | Call::WatchOld);
         let done = match &call {
             Call::Compare => self.compare(member, observed).await,
@@ -236,8 +239,8 @@ impl<'a> Runner<'a> {
                 // That new is stopped late harms nobody.
                 let old = &self.plan.members[member].old;
                 let stops = matches!(&call, Call::Stop { id } if *id == old.id);
-                let seconds = old.stop_seconds;
-                self.seen.lost(&error, Duration::from_secs(if stops { seconds } else { 0 }));
+                let stop_time = Duration::from_secs(old.stop_seconds);
+                self.seen.lost(&error, first, stops.then_some((member, stop_time)));
                 self.take_no(doing, &error).await
             }
         }

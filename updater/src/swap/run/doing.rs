@@ -1,6 +1,6 @@
 //! What is being done, as it is told.
 
-use super::super::{Direction, STEPS};
+use super::super::{Direction, Next, Outcome, STEPS};
 use crate::events::Event;
 use crate::plan::Plan;
 
@@ -17,6 +17,18 @@ impl Doing {
         match self.direction {
             Direction::Forward => STEPS[self.step].name,
             Direction::Back => STEPS[self.step].undo_name,
+        }
+    }
+
+    /// Whether it holds where this comes next: a decision is the first step that doesn't.
+    pub(super) fn is_behind(self, decided: &Next) -> bool {
+        match (decided, self.direction) {
+            (Next::Do { direction, .. }, mine) if *direction != mine => false,
+            (Next::Do { step, .. }, Direction::Forward) => *step > self.step,
+            (Next::Do { step, .. }, Direction::Back) => *step < self.step,
+            (Next::Finish(Outcome::Updated), Direction::Forward) => true,
+            (Next::Finish(Outcome::RolledBack), Direction::Back) => true,
+            _ => false,
         }
     }
 

@@ -37,7 +37,7 @@ impl Runner<'_> {
         if doing.direction == Direction::Forward && !past_the_gate {
             // While a call may still be under way that we have heard nothing of, a no can
             // mean that the step has been done: looking again tells.
-            let sure = self.seen.unsettled.is_none_or(|until| until <= Instant::now());
+            let sure = self.seen.is_settled(Instant::now());
             let enough = match self.seen.returned_with_engine {
                 true => SERVER_ERRORS_AFTER_AN_OUTAGE,
                 false => SERVER_ERRORS,

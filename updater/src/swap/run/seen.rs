@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::super::data::state;
 use super::super::facts::{Container, DataFacts, Sameness, Verdict};
 use super::super::observe::Observed;
+use super::super::{Next, always};
 use super::doing::Doing;
 use crate::engine::{EngineError, Tether};
 use crate::plan::Plan;
 
-/// So long after a call was left without an answer the engine may still carry it out.
-/// One that has stopped a container by half goes on with that for its stop time.
+/// So long after a call was left without an answer the engine may still take it up.
 const LATE: Duration = Duration::from_secs(10);
 /// The same for what a helper before this one has asked for: it was killed, the engine
 /// was not slow.
@@ -37,9 +37,14 @@ pub(super) struct Seen {
     pub(super) repeated: Option<(Doing, u32)>,
     /// How often the current step has failed in a row, and which it is.
     pub(super) failures: (String, u32),
-    /// Until when a call without an answer may still take effect. Whoever left before
+    /// Until when the engine may still take up a call without an answer. Whoever left before
     /// that would leave the app stopped, renamed or armed by a call of their own.
-    pub(super) unsettled: Option<Instant>,
+    unsettled: Option<Instant>,
+    /// Until when such a call may still bring an old container down: one that the engine
+    /// has asked to end has its stop time for that.
+    stops: Vec<Option<Instant>>,
+    /// The only call without an answer, just after it was made; and what was known before.
+    unheard: Option<(Doing, Option<Instant>, Vec<Option<Instant>>)>,
     /// The verdict was there before this helper was.
     pub(super) came_late: bool,
     /// The engine was away in the middle of it and has just come back.
@@ -71,6 +76,7 @@ impl Seen {
             carried: vec![false; members],
             verdicts: vec![Verdict::Pending; members],
             old_answers: vec![false; members],
+            stops: vec![None; members],
             fell: vec![None; members],
             stopped: (0..members).map(|_| None).collect(),
             taken_back: vec![false; members],
@@ -101,15 +107,37 @@ impl Seen {
                 self.fell[n] = new.map(|new| new.started_at.clone());
             }
         }
-        let mut late = if begun { LATE_AFTER_A_CRASH } else { Duration::ZERO };
-        for (plan, facts) in plan.members.iter().zip(&observed.facts.members) {
-            // It runs as it ever did: its stop may be under way.
-            let never_left = |old: &Container| old.running && old.started_at == plan.old.started_at;
-            if begun && facts.old.as_ref().is_some_and(never_left) {
-                late = late.max(LATE_AFTER_A_CRASH + Duration::from_secs(plan.old.stop_seconds));
+        let late = if begun { LATE_AFTER_A_CRASH } else { Duration::ZERO };
+        let taken_up = Instant::now() + late;
+        for (n, (plan, facts)) in plan.members.iter().zip(&observed.facts.members).enumerate() {
+            // It runs as it ever did: its stop may be under way. Not before it was armed,
+            // and who has gone back has disarmed it since.
+            let stops = |old: &Container| {
+                let never_left = old.running && old.started_at == plan.old.started_at;
+                never_left && (old.policy_is(&always()) || self.came_late)
+            };
+            if begun && facts.old.as_ref().is_some_and(stops) {
+                self.stops[n] = Some(taken_up + Duration::from_secs(plan.old.stop_seconds));
             }
         }
-        self.unsettled = Some(Instant::now() + late);
+        self.unsettled = Some(taken_up);
+    }
+
+    /// Whether nothing that was asked for can still happen at this time.
+    pub(super) fn is_settled(&self, at: Instant) -> bool {
+        self.unsettled.iter().chain(self.stops.iter().flatten()).all(|until| *until <= at)
+    }
+
+    /// With an old container that is down all its stops are over, if none can begin any more.
+    pub(super) fn note_who_is_down(&mut self, looked: Instant, observed: &Observed) {
+        if self.unsettled.is_some_and(|until| until > looked) {
+            return;
+        }
+        for (stops, facts) in self.stops.iter_mut().zip(&observed.facts.members) {
+            if facts.old.as_ref().is_none_or(|old| !old.running) {
+                *stops = None;
+            }
+        }
     }
 
     /// An old container that runs again after we have stopped it was started by somebody,
@@ -133,11 +161,33 @@ impl Seen {
         }
     }
 
-    /// A call was left without an answer.
-    pub(super) fn lost(&mut self, error: &EngineError, extra: Duration) {
-        if !error.is_refusal() {
-            let until = Instant::now() + LATE + extra;
-            self.unsettled = Some(self.unsettled.map_or(until, |known| known.max(until)));
+    /// A call was left without an answer: perhaps the `first` one in a while, perhaps a stop
+    /// of a member's old container, which has so long for that.
+    pub(super) fn lost(
+        &mut self,
+        error: &EngineError,
+        first: Option<Doing>,
+        stops: Option<(usize, Duration)>,
+    ) {
+        if error.is_refusal() {
+            return;
+        }
+        self.unheard = first.map(|doing| (doing, self.unsettled, self.stops.clone()));
+        let later = |known: Option<Instant>, until| known.map_or(until, |known| known.max(until));
+        let taken_up = later(self.unsettled, Instant::now() + LATE);
+        self.unsettled = Some(taken_up);
+        if let Some((member, stop_time)) = stops {
+            self.stops[member] = Some(later(self.stops[member], taken_up + stop_time));
+        }
+    }
+
+    /// Where the very next look shows that the only call without an answer has been carried
+    /// out, there is nothing to come of it. Later looks can't tell it from its repetition.
+    pub(super) fn note_what_was_done(&mut self, decided: &Next) {
+        if let Some((doing, unsettled, stops)) = self.unheard.take()
+            && doing.is_behind(decided)
+        {
+            (self.unsettled, self.stops) = (unsettled, stops);
         }
     }
 
@@ -173,5 +223,91 @@ impl Seen {
         };
         self.repeated = Some((doing, times));
         times > REPETITIONS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::super::super::facts::{Facts, MemberFacts};
+    use super::super::super::{Call, Direction, Outcome, STEPS};
+    use super::*;
+
+    /// The stop time of the plan's app.
+    const STOP_TIME: Duration = Duration::from_secs(10);
+
+    /// What is seen once new has been created.
+    fn observed(policy: &str, running: bool) -> Observed {
+        let old = Container {
+            running,
+            policy: json!({ "Name": policy, "MaximumRetryCount": 0 }),
+            started_at: "2026-01-01T00:00:00Z".to_owned(),
+            ..Container::default()
+        };
+        let member = MemberFacts { old: Some(old), ..MemberFacts::default() };
+        Observed {
+            facts: Facts { members: vec![member], ..Facts::default() },
+            old: vec![Some(json!({}))],
+            new: vec![Some(json!({}))],
+        }
+    }
+
+    /// A helper that was started in place of one that was killed, and sees this.
+    fn after_a_crash(observed: &Observed) -> Seen {
+        let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        let mut seen = Seen::of(1);
+        seen.note_what_came_before(&plan, observed, false);
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_waited_for_only_where_there_may_have_been_one() {
+        let nobody_was_stopped = after_a_crash(&observed("unless-stopped", true));
+        let perhaps = after_a_crash(&observed("always", true));
+        advance(LATE_AFTER_A_CRASH).await;
+        assert!(nobody_was_stopped.is_settled(Instant::now()));
+        assert!(!perhaps.is_settled(Instant::now()));
+        advance(STOP_TIME).await;
+        assert!(perhaps.is_settled(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_an_old_version_that_is_down_its_stops_are_over_unless_one_can_begin_still() {
+        let mut seen = after_a_crash(&observed("always", true));
+        seen.note_who_is_down(Instant::now(), &observed("always", false));
+        advance(LATE_AFTER_A_CRASH).await;
+        assert!(!seen.is_settled(Instant::now()), "one may have begun since");
+        seen.note_who_is_down(Instant::now(), &observed("always", false));
+        assert!(seen.is_settled(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_call_is_over_where_the_next_look_shows_that_it_alone_was_carried_out() {
+        let stop = STEPS.iter().position(|step| step.key == "stop-old").expect("the step");
+        let doing = Doing { direction: Direction::Forward, step: stop, member: 0 };
+        let next =
+            |step| Next::Do { direction: Direction::Forward, step, member: 0, call: Call::Nothing };
+        let cut = EngineError::Silent { doing: String::new(), seconds: 0 };
+        for (first, shown, over) in [
+            (Some(doing), next(stop + 1), true),
+            // It wasn't.
+            (Some(doing), next(stop), false),
+            // An earlier one may have been.
+            (None, next(stop + 1), false),
+            // Who turns back hasn't looked at that.
+            (Some(doing), Next::Finish(Outcome::RolledBack), false),
+        ] {
+            let mut seen = Seen::of(1);
+            seen.lost(&cut, first, Some((0, STOP_TIME)));
+            assert!(!seen.is_settled(Instant::now()));
+            seen.note_what_was_done(&shown);
+            assert_eq!(seen.is_settled(Instant::now()), over, "{shown:?}");
+            advance(LATE).await;
+            assert_eq!(seen.is_settled(Instant::now()), over, "{shown:?}");
+            advance(STOP_TIME).await;
+            assert!(seen.is_settled(Instant::now()));
+        }
     }
 }
