@@ -5,6 +5,9 @@ use changeover_tests::lab::{EngineKind, Options};
 use super::matrix::{Matrix, sample};
 use super::{AFTER_A_STEP, Bench, Case, LIMIT, Way, marks, place};
 
+/// What a script exits with where there was nobody left to stop.
+const TOO_LATE: i32 = 77;
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
@@ -20,6 +23,11 @@ pub(super) fn cases() -> Vec<Case> {
             name: "a_helper_that_crashes_in_its_own_code_comes_back_and_ends_it",
             alone: false,
             run: |kind| each_step(kind, "the helper's code destroyed", 1, destroy_code),
+        },
+        Case {
+            name: "a_helper_that_is_out_of_memory_comes_back_and_ends_it",
+            alone: false,
+            run: |kind| each_step(kind, "the helper out of memory", 1, use_up_memory),
         },
         Case {
             name: "a_helper_that_stood_still_for_a_while_goes_on_as_if_nothing_was",
@@ -63,6 +71,33 @@ fn destroy_code(bench: &Bench) {
     bench.world.wait("the end of the helper's process", || !running || process() != before);
 }
 
+/// The helper's control group is limited to little more than it uses, somebody in there
+/// takes more, and the kernel finds the helper the one to kill.
+fn use_up_memory(bench: &Bench) {
+    let since = jiff::Timestamp::now().as_second().to_string();
+    let killed = while_stopped(
+        bench,
+        r#"
+        group=$(sed -n 's/^[0-9]*:memory:/memory/p;s/^0::/./p' /proc/$0/cgroup | head -n 1)
+        cd /sys/fs/cgroup/$group
+        in_use=$(cat memory.usage_in_bytes memory.current 2>/dev/null)
+        echo $((in_use + 4000000)) >$(ls memory.limit_in_bytes memory.max 2>/dev/null)
+        echo 1000 >/proc/$0/oom_score_adj
+        sh -c '
+            echo $$ >cgroup.procs
+            more=$(head -c 500000 /dev/zero | tr "\0" x)
+            while grep -q "^State:.T" /proc/$0/status 2>/dev/null; do all=$all$more; done
+        ' $0
+        true"#,
+    );
+    let out_of_memory = || {
+        let mut events = bench.world.lab.machine_command("docker");
+        events.args(["events", "--since", &since, "--until", "0s", "--filter", "event=oom"]);
+        events.output().is_ok_and(|events| !events.stdout.is_empty())
+    };
+    bench.world.wait("the kernel's verdict", || !killed || out_of_memory());
+}
+
 /// To a process that is stopped, all clocks jump when it goes on: here for longer than a
 /// bad version may take to become a good one.
 fn stand_still(bench: &Bench) {
@@ -70,14 +105,15 @@ fn stand_still(bench: &Bench) {
 }
 
 /// Runs a script with the helper's process id as `$0`, which stands still meanwhile. One
-/// that has just ended cannot be stopped any more.
-fn while_stopped(bench: &Bench, script: &str) {
+/// that has just ended cannot be stopped any more; then this is `false`.
+fn while_stopped(bench: &Bench, script: &str) -> bool {
     let helper = bench.world.inspect("web.changeover");
-    let Some(helper) = helper.filter(|helper| helper["State"]["Running"] == true) else { return };
+    let running = helper.filter(|helper| helper["State"]["Running"] == true);
+    let Some(helper) = running else { return false };
     let script = format!(
-        "kill -STOP $0 || exit 0
+        "kill -STOP $0 || exit {TOO_LATE}
         until grep '^State:.T' /proc/$0/status; do
-            grep '^State:.[^Z]' /proc/$0/status || exit 0
+            grep '^State:.[^Z]' /proc/$0/status || exit {TOO_LATE}
         done
         {script}
         done=$?
@@ -87,7 +123,9 @@ fn while_stopped(bench: &Bench, script: &str) {
     let pid = helper["State"]["Pid"].to_string();
     let done = bench.world.lab.machine_command("sh").args(["-c", &script, &pid]).output();
     let done = done.expect("the machine has a shell");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let too_late = done.status.code() == Some(TOO_LATE);
+    assert!(done.status.success() || too_late, "{}", String::from_utf8_lossy(&done.stderr));
+    !too_late
 }
 
 /// Strikes once after each step; in a sample after `some` of them.
