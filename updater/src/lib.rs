@@ -161,7 +161,9 @@
 //! with clocks that jump, helpers dying and people meddling. They assume that an engine
 //! carries out what it has left without an answer within ten seconds, and with a helper that
 //! dies as well within three: for so long the helper stays when it has gone back, and puts
-//! right what comes late.
+//! right what comes late. A stop has the app's stop time on top of that, if there may be
+//! one, and until old is seen down after that. What the next look shows as done is not
+//! waited for.
 //!
 //! **The engine suite** checks the assumptions on real engines: it cuts the wire at every
 //! call, kills helper and engine in and after every step, cuts the power, fills the disk,
@@ -172,7 +174,9 @@
 //! |---|---|
 //! | the helper: SIGKILL, SIGTERM, `docker rm -f` | `crashes/helper.rs` |
 //! | the helper: its own code crashes, or it stands still while time goes on | `crashes/helper.rs` |
-//! | the kernel's OOM killer: to the engine, a SIGKILL | `crashes/helper.rs` |
+//! | the helper: killed by the kernel, out of memory | `crashes/helper.rs` |
+//! | the helper: a panic of ours, that unwinds all the way out | `seeded.rs` |
+//! | the same in the answer to a visitor: that one has none | `page/tests.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |

@@ -2,16 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::assets::Assets;
+use super::connection::Answers;
 use super::tls::tests::made;
 use super::{Limits, Page, Serving, Tls};
 use crate::status::{Phase, SCHEMA, Status, StepState, StepStatus};
@@ -607,6 +611,42 @@ async fn a_full_page_can_be_stopped() {
     let (_page, serving) = serve_within(limits);
     let _silent = (connect(&serving).await, connect(&serving).await);
     sleep(Duration::from_millis(50)).await;
+    timeout(SOON, serving.stop()).await.expect("it stops at once");
+}
+
+/// The page, with a mistake in it.
+#[derive(Clone)]
+struct Flawed(Page);
+
+impl Answers for Flawed {
+    fn answer(&self, request: &Request<()>) -> super::answer::Answer {
+        if request.uri().path() == "/flaw" {
+            // As `panic!`, without a word on standard error.
+            resume_unwind(Box::new("a mistake of ours"));
+        }
+        self.0.answer(request)
+    }
+
+    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
+        self.0.refuse(status)
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let page = Page::with_limits(sample(Phase::Updating), limits);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let serving = Serving::start(&page, Flawed(page.clone()), listener).expect("served");
+    // More of them than there may be at a time.
+    for _ in 0..5 {
+        let mut stream = connect(&serving).await;
+        stream.write_all(b"GET /flaw HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+        let answer = read_to_end(&mut stream).await.unwrap_or_default();
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
+    }
+    assert!(page.drained(SOON).await, "{} connections are still open", page.connections());
     timeout(SOON, serving.stop()).await.expect("it stops at once");
 }
 

@@ -2,12 +2,14 @@
 //! runtime's own and a run of minutes takes milliseconds and goes the same way again.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -69,6 +71,8 @@ pub(super) struct State {
     pub(super) boots: u64,
     began: Instant,
     helper: Option<AbortHandle>,
+    /// Whether the helper panics when it says something next.
+    panics: bool,
     /// Commands of people that are still under way.
     pub(super) pending: usize,
     /// What happened, for whoever has to find out why.
@@ -100,6 +104,7 @@ impl Engine {
                 boots: 0,
                 began: Instant::now(),
                 helper: None,
+                panics: false,
                 pending: 0,
                 story: Vec::new(),
                 broken: Vec::new(),
@@ -343,15 +348,21 @@ impl Engine {
             let task = tokio::spawn(async move {
                 let (log, me) = (engine.clone(), found.id.clone());
                 let emit = move |event: &crate::events::Event| {
+                    if std::mem::take(&mut log.state().panics) {
+                        // As `panic!`, without a word on standard error.
+                        resume_unwind(Box::new("a mistake of ours"));
+                    }
                     let line = serde_json::to_string(event).unwrap_or_default();
                     if let Some(helper) = log.state().containers.find_mut(&me) {
                         helper.log.push(line);
                     }
                 };
-                let done = crate::helper::run(engine.endpoint(), &found.name, emit).await;
+                let run = crate::helper::run(engine.endpoint(), &found.name, emit);
+                let done = AssertUnwindSafe(run).catch_unwind().await;
                 let code = match &done {
-                    Ok(outcome) => Exit::from(outcome).code(),
-                    Err(_) => 75,
+                    Ok(Ok(outcome)) => Exit::from(outcome).code(),
+                    Ok(Err(_)) => 75,
+                    Err(_) => 101,
                 };
                 engine.state().tell(format!("the helper ends: {code} {done:?}"));
                 engine.ended(&found.id, found.run, i64::from(code));
@@ -420,6 +431,12 @@ impl Engine {
                 if let Some(helper) = helper {
                     self.ended(&helper.id, helper.run, 137);
                 }
+            }
+            Mischief::HelperPanics => {
+                if state.boots > 0 {
+                    state.excuse(mischief);
+                }
+                state.panics = helper.is_some_and(|helper| helper.running);
             }
             Mischief::HelperStopped | Mischief::HelperRemoved => {
                 state.excuse(mischief);

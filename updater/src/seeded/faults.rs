@@ -28,8 +28,10 @@ pub(super) enum Fault {
 /// What others do in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mischief {
-    /// SIGKILL, the OOM killer or a panic of ours: the process is gone, the engine sees it.
+    /// SIGKILL or the OOM killer: the process is gone, the engine sees it.
     HelperCrashes,
+    /// Its next word is a panic: it unwinds, lets go of what it holds, and is gone.
+    HelperPanics,
     /// `docker stop` of the helper.
     HelperStopped,
     /// `docker rm --force` of the helper.
@@ -77,7 +79,8 @@ impl Mischief {
     pub(super) fn any(dice: &mut Dice) -> Mischief {
         let away = dice.between(50, 15_000);
         match dice.between(0, 22) {
-            0..5 => Mischief::HelperCrashes,
+            0..3 => Mischief::HelperCrashes,
+            3 | 4 => Mischief::HelperPanics,
             5 => Mischief::HelperStopped,
             6 => Mischief::HelperRemoved,
             7..9 => Mischief::EngineAway(away),
