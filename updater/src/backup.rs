@@ -243,7 +243,7 @@ impl Backups {
 
     /// Reads all that they lead to and compares it with what was written; returns how many
     /// there are, and how many bytes were read. `on_bytes` is told now and then.
-    pub fn verify_all(&self, on_bytes: &dyn Fn(u64)) -> Result<(usize, u64), BackupError> {
+    pub fn verify_all(&self, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<(usize, u64), BackupError> {
         /// So often.
         const TELL: u64 = 64 << 20;
         let (read, told) = (AtomicU64::new(0), AtomicU64::new(0));

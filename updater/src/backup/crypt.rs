@@ -1,21 +1,16 @@
 //! The repository's encryption, as restic defines it: AES-256 in counter mode, and
-//! Poly1305-AES over what comes out. The key that a person knows opens a key file,
+//! Poly1305-AES over what comes out, in [`changeover_ciphers`]. The key that a person knows opens a key file,
 //! and the key in there opens everything else.
 
-use aes::Aes256;
-use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ctr::Ctr128BE;
-use poly1305::Poly1305;
+use changeover_ciphers::{NONCE, TAG};
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
 
 /// What every sealed thing is longer by: the nonce in front and the tag behind.
 pub(super) const OVERHEAD: usize = NONCE + TAG;
-const NONCE: usize = 16;
-const TAG: usize = 16;
 /// Cost of guessing a key, and of opening a repository: 32 MB and a tenth of a second.
 const SCRYPT_N_LOG: u8 = if cfg!(test) { 4 } else { 15 };
 const SCRYPT_R: u32 = 8;
@@ -23,11 +18,7 @@ const SCRYPT_P: u32 = 1;
 
 /// A key that seals and opens.
 #[derive(Clone)]
-pub(super) struct Key {
-    encrypt: [u8; 32],
-    mac_k: [u8; 16],
-    mac_r: [u8; 16],
-}
+pub(super) struct Key(changeover_ciphers::Key);
 
 /// A file in `keys/`: the repository's key, sealed by what a person knows.
 #[derive(Serialize, Deserialize)]
@@ -63,11 +54,11 @@ impl Key {
     }
 
     fn from_bytes(bytes: &[u8; 64]) -> Key {
-        let mut key = Key { encrypt: [0; 32], mac_k: [0; 16], mac_r: [0; 16] };
+        let mut key = changeover_ciphers::Key { encrypt: [0; 32], mac_k: [0; 16], mac_r: [0; 16] };
         key.encrypt.copy_from_slice(&bytes[..32]);
         key.mac_k.copy_from_slice(&bytes[32..48]);
         key.mac_r.copy_from_slice(&bytes[48..]);
-        key
+        Key(key)
     }
 
     /// The key that a password opens a key file with.
@@ -84,14 +75,7 @@ impl Key {
 
     /// Appends the sealed plain text to `out`.
     pub(super) fn seal_into(&self, plain: &[u8], out: &mut Vec<u8>) {
-        let nonce = random::<NONCE>();
-        out.extend_from_slice(&nonce);
-        let at = out.len();
-        out.extend_from_slice(plain);
-        let sealed = &mut out[at..];
-        Ctr128BE::<Aes256>::new(&self.encrypt.into(), &nonce.into()).apply_keystream(sealed);
-        let tag = self.tag(&nonce, sealed);
-        out.extend_from_slice(&tag);
+        self.0.seal_into(&random::<NONCE>(), plain, out);
     }
 
     /// The sealed plain text.
@@ -103,23 +87,7 @@ impl Key {
 
     /// The plain text, if nobody has touched the sealed one.
     pub(super) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-        let (text, tag) = rest.split_last_chunk::<TAG>()?;
-        if self.tag(nonce, text) != *tag {
-            return None;
-        }
-        let mut plain = text.to_vec();
-        Ctr128BE::<Aes256>::new(&self.encrypt.into(), &(*nonce).into()).apply_keystream(&mut plain);
-        Some(plain)
-    }
-
-    fn tag(&self, nonce: &[u8; NONCE], sealed: &[u8]) -> [u8; TAG] {
-        let mut block = (*nonce).into();
-        aes::Aes128::new(&self.mac_k.into()).encrypt_block(&mut block);
-        let mut one_time = [0; 32];
-        one_time[..16].copy_from_slice(&self.mac_r);
-        one_time[16..].copy_from_slice(&block);
-        Poly1305::new(&one_time.into()).compute_unpadded(sealed).into()
+        self.0.open(sealed)
     }
 }
 
@@ -130,8 +98,8 @@ impl KeyFile {
         let cost = (1 << SCRYPT_N_LOG, SCRYPT_R, SCRYPT_P);
         let user = Key::from_password(password, &salt, cost)?;
         let plain = KeyJson {
-            mac: MacJson { k: BASE64.encode(key.mac_k), r: BASE64.encode(key.mac_r) },
-            encrypt: BASE64.encode(key.encrypt),
+            mac: MacJson { k: BASE64.encode(key.0.mac_k), r: BASE64.encode(key.0.mac_r) },
+            encrypt: BASE64.encode(key.0.encrypt),
         };
         Some(KeyFile {
             hostname: "changeover".into(),
@@ -153,11 +121,11 @@ impl KeyFile {
         let plain = user.open(&BASE64.decode(&self.data).ok()?)?;
         let json: KeyJson = serde_json::from_slice(&plain).ok()?;
         let part = |text: &str| BASE64.decode(text).ok();
-        Some(Key {
+        Some(Key(changeover_ciphers::Key {
             encrypt: part(&json.encrypt)?.try_into().ok()?,
             mac_k: part(&json.mac.k)?.try_into().ok()?,
             mac_r: part(&json.mac.r)?.try_into().ok()?,
-        })
+        }))
     }
 }
 
@@ -168,8 +136,11 @@ pub(super) struct Id(pub(super) [u8; 32]);
 
 impl Id {
     pub(super) fn of(content: &[u8]) -> Id {
-        use sha2::Digest;
-        Id(sha2::Sha256::digest(content).into())
+        // In assembler, so it is fast however we are compiled.
+        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+        let mut id = [0; 32];
+        id.copy_from_slice(digest.as_ref());
+        Id(id)
     }
 }
 
@@ -224,29 +195,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_and_what_was_touched_does_not() {
-        let key = Key::random();
-        for length in [0, 1, 15, 16, 17, 70_000] {
-            let plain = vec![7; length];
-            let mut sealed = key.seal(&plain);
-            assert_eq!(sealed.len(), length + OVERHEAD);
-            assert_eq!(key.open(&sealed).as_deref(), Some(&plain[..]));
-            assert!(Key::random().open(&sealed).is_none());
-            let last = sealed.len() - 1;
-            for at in [0, NONCE, last] {
-                sealed[at] ^= 1;
-                assert!(key.open(&sealed).is_none(), "byte {at} of {length}");
-                sealed[at] ^= 1;
-            }
-        }
-        assert!(key.open(&[0; OVERHEAD - 1]).is_none());
-    }
-
-    #[test]
     fn a_key_file_opens_with_its_password_alone() {
         let key = Key::random();
         let file = KeyFile::new(&key, b"secret").expect("it can be sealed");
-        assert_eq!(file.open(b"secret").expect("the right one").encrypt, key.encrypt);
+        assert_eq!(file.open(b"secret").expect("the right one").0.encrypt, key.0.encrypt);
         assert!(file.open(b"secret ").is_none());
     }
 

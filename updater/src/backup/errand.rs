@@ -123,7 +123,7 @@ pub struct Listed {
 }
 
 /// Runs the errand, and says what comes of it. `store` is where the backups of all apps are.
-pub fn run(order: &Order, store: &Path, say: &dyn Fn(&Word)) -> bool {
+pub fn run(order: &Order, store: &Path, say: &(dyn Fn(&Word) + Sync)) -> bool {
     match attempt(order, store, say) {
         Ok(()) => true,
         Err(error) => {
@@ -133,7 +133,7 @@ pub fn run(order: &Order, store: &Path, say: &dyn Fn(&Word)) -> bool {
     }
 }
 
-fn attempt(order: &Order, store: &Path, say: &dyn Fn(&Word)) -> Result<(), BackupError> {
+fn attempt(order: &Order, store: &Path, say: &(dyn Fn(&Word) + Sync)) -> Result<(), BackupError> {
     let folder = store.join(&order.app);
     let key = super::key(order.has_key.then_some(KEY))?;
     let backups = Backups::open_existing(&folder, &key)?;

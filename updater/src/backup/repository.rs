@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::crypt::{Id, Key, KeyFile, OVERHEAD, random};
 use super::tree::Tree;
-use super::{BackupError, about_to_write, at};
+use super::{BackupError, about_to_write, at, in_parallel};
 
 /// Blobs a pack is filled with before it is written.
 const PACK_SIZE: usize = 16 << 20;
@@ -224,7 +224,7 @@ impl Repository {
         &self,
         root: &Id,
         known: &mut HashSet<(Kind, Id)>,
-        on_bytes: &dyn Fn(u64),
+        on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<(), BackupError> {
         let mut wanted = HashSet::new();
         self.collect(root, &mut wanted)?;
@@ -238,19 +238,25 @@ impl Repository {
                 by_pack.entry(place.pack).or_default().push((*kind, *id, *place));
             }
         }
-        for (pack, blobs) in by_pack {
-            let pack = self.state().packs[pack];
-            let path = self.pack_path(&pack);
-            let file = File::open(&path).map_err(at("open", &path))?;
-            // From the disk, and not from what we remember of having written it.
-            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-            for (_, id, place) in blobs {
-                let mut sealed = vec![0; place.length as usize];
-                file.read_exact_at(&mut sealed, place.offset.into()).map_err(at("read", &path))?;
-                self.check(&sealed, &id, &pack)?;
-                on_bytes(place.length.into());
+        let by_pack: Vec<_> = by_pack.into_iter().collect();
+        in_parallel(by_pack.len(), |next| {
+            while let Some(number) = next() {
+                let (pack, blobs) = &by_pack[number];
+                let pack = self.state().packs[*pack];
+                let path = self.pack_path(&pack);
+                let file = File::open(&path).map_err(at("open", &path))?;
+                // From the disk, and not from what we remember of having written it.
+                let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+                for (_, id, place) in blobs {
+                    let mut sealed = vec![0; place.length as usize];
+                    file.read_exact_at(&mut sealed, place.offset.into())
+                        .map_err(at("read", &path))?;
+                    self.check(&sealed, id, &pack)?;
+                    on_bytes(place.length.into());
+                }
             }
-        }
+            Ok(())
+        })?;
         known.extend(wanted);
         Ok(())
     }
