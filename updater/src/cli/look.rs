@@ -207,14 +207,26 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
         }
     }
     for image in engine.images_labelled(&format!("{}=helper-image", labels::ROLE)).await? {
-        for tag in image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if dry_run || engine.remove_image(tag).await? {
-                cleared(Kind::Image, tag, dry_run, output);
+        for name in names_of(&image) {
+            if dry_run || engine.remove_image(name).await? {
+                cleared(Kind::Image, name, dry_run, output);
             }
         }
     }
     output.done();
     Ok(Exit::Done)
+}
+
+/// By what an image is removed: its tags, or its id where they mean another one by now. Two
+/// helpers that were made at the same time leave one like that.
+fn names_of(image: &Value) -> Vec<&str> {
+    let tags = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // So says Docker before 25.
+    let tags: Vec<&str> = tags.filter(|tag| *tag != "<none>:<none>").collect();
+    match tags.is_empty() {
+        true => image["Id"].as_str().into_iter().collect(),
+        false => tags,
+    }
 }
 
 async fn clear_container(

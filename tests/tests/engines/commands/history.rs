@@ -80,6 +80,13 @@ fn gc_clears_what_is_ours(kind: EngineKind) {
         let names = done.events.iter().filter(|event| event["cleared"] == "container");
         names.filter_map(|event| event["name"].as_str()).map(str::to_owned).collect::<Vec<_>>()
     };
+    // Two were made at the same time, and the second took the first one's name.
+    for content in ["Cargo.toml", "Cargo.lock"] {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(content);
+        let files = [("file", file.as_path(), 0o644)];
+        let label = "LABEL io.changeover.role=helper-image";
+        world.lab.import_image("changeover-helper:twice", &files, &[label]);
+    }
     let before = (world.containers(), world.image_references());
     assert_eq!(cleared(&["gc", "--dry-run"]), ours);
     assert_eq!((world.containers(), world.image_references()), before, "a dry run clears");
@@ -87,6 +94,8 @@ fn gc_clears_what_is_ours(kind: EngineKind) {
     assert_eq!(world.containers(), theirs);
     let images = world.image_references();
     assert!(!images.iter().any(|image| image.contains("changeover")), "left: {images:?}");
+    let of_helpers = "/images/json?filters=%7B%22label%22%3A%5B%22io.changeover.role%22%5D%7D";
+    assert_eq!(world.lab.api("GET", of_helpers, None).1, json!([]), "nameless ones are left");
     assert!(images.contains(&"app:bad".to_owned()), "{images:?}");
     assert!(cleared(&["gc"]).is_empty());
     assert_eq!(world.visit(8080), "1");
