@@ -41,6 +41,8 @@ use claim::Claim;
 use machine::{Machine, Service};
 use network::Network;
 
+use crate::tls::Authority;
+
 pub use claim::clear_leftovers;
 pub use image::busybox;
 /// Installing what the machine lacks.
@@ -85,6 +87,9 @@ pub struct Options {
     /// The distribution's `podman-restart.service` is on: at boot it starts containers with the
     /// restart policy `always`. Nobody else does, for there is no daemon.
     pub podman_restart: bool,
+    /// The engine also listens on port 2376 of its host's addresses, over TLS, for who has a
+    /// certificate: `tls/client` in the lab's directory is a folder for `DOCKER_CERT_PATH`.
+    pub tls: bool,
     /// Further arguments for `dockerd`.
     pub engine_args: Vec<String>,
 }
@@ -112,6 +117,12 @@ impl Lab {
             network,
             claim,
         };
+        if lab.options.tls {
+            let (authority, folder) = (Authority::new(), lab.dir().join("tls"));
+            let address = lab.host_v4().to_string();
+            authority.write_for(&folder.join("server"), &[&address, "127.0.0.1"]);
+            authority.write_for(&folder.join("client"), &[]);
+        }
         lab.start_again();
         lab
     }
@@ -291,6 +302,14 @@ impl Lab {
         }
         if self.options.live_restore {
             args.push("--live-restore".to_owned());
+        }
+        if self.options.tls {
+            let server = self.dir().join("tls/server");
+            args.extend(["--host=tcp://0.0.0.0:2376".to_owned(), "--tlsverify".to_owned()]);
+            let files = [("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")];
+            args.extend(
+                files.map(|(flag, file)| format!("--{flag}={}", server.join(file).display())),
+            );
         }
         args.extend(self.options.engine_args.iter().cloned());
         args

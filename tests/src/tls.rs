@@ -1,10 +1,15 @@
 //! TLS for tests: a certificate made on the spot, an app that serves with it, and visitors
 //! who trust nobody else.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -39,6 +44,57 @@ impl Pair {
             (date_time_ymd(2001, 1, 1), date_time_ymd(year, 1, 1));
         let certificate = params.self_signed(&key).expect("signed").pem();
         Pair { certificate, key: key.serialize_pem() }
+    }
+}
+
+/// An authority that signs certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    /// A new one, known to nobody.
+    pub fn new() -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("signed").pem();
+        Authority { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// A certificate for these names and addresses.
+    pub fn sign(&self, names: &[&str]) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+
+    /// Its own certificate, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// A folder as Docker's client wants it: whom to believe, and a certificate of this
+    /// one's for whoever has the folder.
+    pub fn write_for(&self, folder: &Path, names: &[&str]) {
+        let own = self.sign(names);
+        fs::create_dir_all(folder).expect("it is writable");
+        let files =
+            [("ca.pem", &self.certificate), ("cert.pem", &own.certificate), ("key.pem", &own.key)];
+        for (name, content) in files {
+            fs::write(folder.join(name), content).expect("it is writable");
+        }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority::new()
     }
 }
 

@@ -17,8 +17,10 @@ mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Args, Parser, Subcommand};
 
 pub use available::AvailableCommand;
@@ -32,8 +34,8 @@ pub use face::{PageArgs, PageCommand};
 pub(crate) use look::states_of;
 
 use crate::backup::hook::Hook;
-use crate::engine::Endpoint;
-use crate::launch::{self, PullPolicy, Wanted};
+use crate::engine::{Endpoint, Engine, Wish, Wishes};
+use crate::launch::{PullPolicy, Wanted};
 use crate::notify::Target;
 use crate::place::{Place, inner_path};
 use crate::plan::{HandoverMode, Store};
@@ -42,11 +44,15 @@ use output::Output;
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     let output = Output::new(cli.json, cli.quiet);
-    if let Command::Run { helper } = cli.command {
-        let endpoint = cli.host.unwrap_or_else(Endpoint::usual);
+    let wishes = wishes_of(&cli);
+    if let Command::Run { helper } = &cli.command {
+        let endpoint = wishes.choose()?.endpoint;
         // The one who follows reads these, whatever the terminal says.
         let emit = |event: &crate::events::Event| Output::new(true, false).event(event);
-        return Ok(Exit::from(&crate::helper::run(endpoint, &helper, emit).await?));
+        return Ok(Exit::from(&crate::helper::run(endpoint, helper, emit).await?));
+    }
+    if let Command::Available(args) = cli.command {
+        return available::available(wishes, args, &output).await;
     }
     match cli.command {
         Command::Errand { order } => return Ok(backup::errand(&order)),
@@ -55,10 +61,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Man { dir } => return manual::man(dir.as_deref()),
         _ => {}
     }
-    if let Command::Available(args) = cli.command {
-        return available::available(cli.host.as_ref(), args, &output).await;
-    }
-    let engine = launch::connect(cli.host.as_ref()).await?;
+    let chosen = wishes.choose()?;
+    let engine = Engine::connect(chosen.endpoint.clone()).await?;
     let done = match cli.command {
         Command::Update(args) => update::update(&engine, args, &output).await,
         Command::Check(args) => update::check(&engine, args, &output).await,
@@ -67,7 +71,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Status { name } => look::status(&engine, name.as_deref(), &output).await,
         Command::History(args) => history::history(&engine, &args, &output).await,
         Command::Backup(command) => backup::backup(&engine, &command, &output).await,
-        Command::Doctor => look::doctor(&engine, &output).await,
+        Command::Doctor => look::doctor(&engine, &chosen, &output).await,
         Command::Gc { dry_run } => look::gc(&engine, dry_run, &output).await,
         // Done above, without an engine.
         Command::Page(_)
@@ -81,13 +85,68 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     done
 }
 
+/// What the command line says of the engine, by who has said it.
+fn wishes_of(cli: &Cli) -> Wishes {
+    let host = |source| {
+        let host = cli.host.as_ref().and_then(|host| host.0.clone());
+        host.filter(|_| cli.said_by.host == source)
+    };
+    let context = |source| {
+        let context = cli.context.clone().filter(|name| !name.is_empty());
+        context.filter(|_| cli.said_by.context == source)
+    };
+    let wish = |source| Wish { host: host(source), context: context(source) };
+    Wishes {
+        flags: wish(ValueSource::CommandLine),
+        environment: wish(ValueSource::EnvVariable),
+        file: wish(ValueSource::DefaultValue),
+    }
+}
+
+/// An engine's place as `DOCKER_HOST` has it, where an empty one is none.
+#[derive(Debug, Clone)]
+pub struct Host(pub Option<Endpoint>);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Host, String> {
+        match text.is_empty() {
+            true => Ok(Host(None)),
+            false => Ok(Host(Some(text.parse()?))),
+        }
+    }
+}
+
+/// Who has said which engine it is: which of several counts depends on that.
+#[derive(Debug, Clone, Copy)]
+pub struct SaidBy {
+    /// Who has said the host.
+    pub host: ValueSource,
+    /// Who has said the context.
+    pub context: ValueSource,
+}
+
+impl Default for SaidBy {
+    fn default() -> SaidBy {
+        SaidBy { host: ValueSource::CommandLine, context: ValueSource::CommandLine }
+    }
+}
+
 /// Replace a running container by a newer version while visitors watch a page instead of an error.
 #[derive(Debug, Parser)]
 #[command(name = "changeover", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Where the engine listens: unix:///path or tcp://host:port [default: the usual sockets].
+    /// Where the engine listens: unix:///path or tcp://host:port, with DOCKER_TLS_VERIFY and
+    /// DOCKER_CERT_PATH over TLS [default: as `docker` has it: its context, or the usual sockets].
     #[arg(long, env = "DOCKER_HOST", value_name = "ENDPOINT", global = true)]
-    pub host: Option<Endpoint>,
+    pub host: Option<Host>,
+    /// A context of Docker's that leads to the engine.
+    #[arg(long, env = "DOCKER_CONTEXT", value_name = "NAME", global = true)]
+    pub context: Option<String>,
+    /// What has said the two.
+    #[arg(skip)]
+    pub said_by: SaidBy,
     /// A file with settings: flags without their dashes, as YAML or JSON [default:
     /// ~/.config/changeover.yml, then /etc/changeover.yml].
     #[arg(long, env = "CHANGEOVER_CONFIG", value_name = "FILE", global = true)]

@@ -6,13 +6,16 @@
 //! must lose nothing. Long streams (pull, logs) are bollard's (`streams.rs`).
 
 mod containers;
+mod context;
 mod endpoint;
 mod error;
 mod files;
 mod images;
 mod streams;
+mod tls;
 mod wire;
 
+pub use context::{Chosen, Wish, Wishes};
 pub use endpoint::Endpoint;
 pub use error::EngineError;
 pub use files::{FileError, PathStat};
@@ -86,8 +89,11 @@ impl std::fmt::Display for Podman {
 impl Engine {
     /// Connects and agrees on an API version: the engine's newest that we know.
     pub async fn connect(endpoint: Endpoint) -> Result<Engine, EngineError> {
-        let wire = Wire::new(endpoint);
+        let wire = Wire::new(endpoint)?;
         let reply = wire.send(Request::get("/_ping")).await?;
+        if reply.wants_tls() {
+            return Err(EngineError::WantsTls { endpoint: wire.endpoint().to_string() });
+        }
         let offered = reply.header("api-version").unwrap_or_default();
         let newest: ApiVersion = offered.parse().map_err(|()| EngineError::NotAnEngine {
             endpoint: wire.endpoint().to_string(),

@@ -312,7 +312,7 @@ fn trust(host: &str) -> Result<ClientConfig, HttpError> {
 }
 
 /// What `SSL_CERT_FILE` names, or else the system's bundle.
-fn authorities() -> Vec<CertificateDer<'static>> {
+pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
     const BUNDLES: [&str; 4] = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",

@@ -38,7 +38,7 @@ pub use remark::{Remark, Remarked};
 use serde_json::Value;
 
 use crate::certificate::Certificate;
-use crate::engine::{Credentials, Endpoint, Engine, EngineError};
+use crate::engine::{Credentials, Endpoint, Engine, EngineError, Wishes};
 use crate::events::Event;
 use crate::face::Face;
 use crate::identity::{Own, own_container, path_on_host};
@@ -171,12 +171,17 @@ impl Prepared {
     }
 }
 
+/// Where an engine's socket is on its own host.
+const SOCKET: &str = "/var/run/docker.sock";
+const PODMANS_SOCKET: &str = "/run/podman/podman.sock";
+
 /// Where this program runs.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// Whether in a container of this engine.
-    in_container: bool,
-    /// The engine's socket on the host, if it is reached by one.
+    /// Whether on the engine's machine, and in no container.
+    on_host: bool,
+    /// The engine's socket on its host, for the helper; none where that one has to call the
+    /// address that we call.
     socket: Option<PathBuf>,
 }
 
@@ -190,15 +195,27 @@ impl Surroundings {
 
     fn of(engine: &Engine, own: Option<&Value>) -> Surroundings {
         let on_host = |path| own.and_then(|own| path_on_host(own, path));
-        let socket = engine.endpoint().socket();
-        let socket = socket.map(|path| on_host(path).unwrap_or_else(|| path.to_owned()));
-        Surroundings { in_container: own.is_some(), socket }
+        let socket = match engine.endpoint() {
+            // Certificates don't travel: it is at home, and has the socket.
+            Endpoint::Tls { .. } if engine.podman().is_some() => Some(PODMANS_SOCKET.into()),
+            Endpoint::Tls { .. } => Some(SOCKET.into()),
+            endpoint => {
+                let socket = endpoint.socket();
+                socket.map(|path| on_host(path).unwrap_or_else(|| path.to_owned()))
+            }
+        };
+        let on_host = own.is_none() && engine.endpoint().is_here();
+        Surroundings { on_host, socket }
     }
 }
 
-/// Connects to the engine that the environment names.
+/// Connects to this engine, or to the one that the environment or Docker's context names.
 pub async fn connect(host: Option<&Endpoint>) -> Result<Engine, EngineError> {
-    Engine::connect(host.cloned().unwrap_or_else(Endpoint::usual)).await
+    let endpoint = match host {
+        Some(host) => host.clone(),
+        None => Wishes::of_environment()?.choose()?.endpoint,
+    };
+    Engine::connect(endpoint).await
 }
 
 /// Looks at everything, fetches the image and fixes the plan. Touches nothing.

@@ -139,7 +139,8 @@
 //!
 //! # Where things are
 //!
-//! [`engine`] is the only place that names bollard or the socket. [`events`] go from
+//! [`engine`] is the only place that names bollard or the socket; which engine it is, it finds out
+//! as `docker` does. [`events`] go from
 //! the helper's standard output, by way of [`follow`], to whoever waits; [`progress`]
 //! turns decisions into events and the page's status. [`cli`] is the program, [`config`]
 //! the file with its settings.

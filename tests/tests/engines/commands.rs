@@ -3,6 +3,7 @@
 mod asker;
 mod available;
 mod course;
+mod endpoint;
 mod history;
 pub(crate) mod identity;
 mod pulls;
@@ -27,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         asker::cases(),
         identity::cases(),
         told::cases(),
+        endpoint::cases(),
     ]
     .concat()
 }

@@ -13,7 +13,7 @@ use crate::available::{
     Available, AvailableError, Cache, Channel, Current, ImageState, Question, Repository, Source,
     Version,
 };
-use crate::engine::{Endpoint, Engine, split_reference};
+use crate::engine::{Engine, Wishes, split_reference};
 use crate::launch;
 
 /// Say what is new, and whether its image is there.
@@ -58,13 +58,13 @@ pub struct AvailableCommand {
 }
 
 pub(super) async fn available(
-    host: Option<&Endpoint>,
+    wishes: Wishes,
     args: AvailableCommand,
     output: &Output,
 ) -> Result<Exit, CliError> {
     let (mut name, mut found, mut clear) = (None, Found::default(), Value::Null);
     if let Some(given) = &args.name {
-        let engine = launch::connect(host).await?;
+        let engine = Engine::connect(wishes.choose()?.endpoint).await?;
         let app = name_of(&engine, given).await?;
         found = Found::of(&engine, &app).await?;
         clear = engine.info().await?["RegistryConfig"]["IndexConfigs"].take();

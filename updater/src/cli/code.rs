@@ -40,6 +40,10 @@ pub enum Code {
     NotAllowed,
     /// The engine can't be reached, or doesn't answer in time.
     EngineUnreachable,
+    /// The Docker context, or what DOCKER_HOST says, leads to no engine.
+    NoSuchContext,
+    /// The engine can't prove who it is, or doesn't take our certificate.
+    EngineUntrusted,
     /// Who answers is no engine.
     NotAnEngine,
     /// The engine is older than Docker 20.10.
@@ -208,6 +212,11 @@ impl From<&EngineError> for Code {
             EngineError::Unreachable { .. }
             | EngineError::Silent { .. }
             | EngineError::Stalled { .. } => Code::EngineUnreachable,
+            EngineError::Host { .. } | EngineError::Context { .. } => Code::NoSuchContext,
+            EngineError::Untrusted { .. }
+            | EngineError::Unknown { .. }
+            | EngineError::WantsTls { .. }
+            | EngineError::Certificate { .. } => Code::EngineUntrusted,
             EngineError::NotAnEngine { .. } => Code::NotAnEngine,
             EngineError::TooOld { .. } => Code::EngineTooOld,
             EngineError::Reply { .. } => Code::EngineRefused,

@@ -4,9 +4,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 
-use super::Cli;
+use super::{Cli, SaidBy};
 use crate::config::{Complaint, Config, ConfigError, Setting, nearest, usual};
 
 /// The environment variable that names the file.
@@ -58,7 +59,11 @@ impl Cli {
                 command = with(command, setting);
             }
         }
-        Ok(Cli::from_arg_matches(&command.try_get_matches_from(&args)?)?)
+        let matches = command.try_get_matches_from(&args)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        let by = |name| matches.value_source(name).unwrap_or(ValueSource::DefaultValue);
+        cli.said_by = SaidBy { host: by("host"), context: by("context") };
+        Ok(cli)
     }
 }
 
@@ -152,7 +157,8 @@ mod tests {
             let name = flag.get_long().unwrap_or_default();
             let variable = flag.get_env().unwrap_or_else(|| panic!("--{name} has none"));
             let variable = variable.to_string_lossy();
-            assert!(variable.starts_with("CHANGEOVER_") || name == "host", "--{name}: {variable}");
+            let is_dockers = matches!(name, "host" | "context");
+            assert!(variable.starts_with("CHANGEOVER_") || is_dockers, "--{name}: {variable}");
         }
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             assert!(sub.get_after_help().is_some(), "{} shows no example", sub.get_name());
@@ -209,6 +215,23 @@ mod tests {
         assert_eq!(of(&["check", "wiki"]).how.health_port, Some(81));
         let flags = of(&["check", "web", "--health-port", "83", "--allow", "c"]);
         assert_eq!((flags.how.health_port, flags.how.allow), (Some(83), vec!["c".to_owned()]));
+        std::fs::remove_file(&file).expect("ours");
+    }
+
+    #[test]
+    fn which_engine_it_is_is_known_with_who_has_said_so() {
+        let file = std::env::temp_dir().join(format!("changeover-who-{}.yml", std::process::id()));
+        std::fs::write(&file, "host: tcp://file:1\n").expect("a file");
+        let of = |args: &[&str]| {
+            let config = ["changeover", "doctor", "--config", file.to_str().expect("a path")];
+            let cli = Cli::with_config(config.iter().chain(args).map(OsString::from));
+            super::super::wishes_of(&cli.expect("it is good")).choose().map(|chosen| chosen.because)
+        };
+        assert_eq!(of(&[]).expect("an engine"), "the config file's host");
+        assert_eq!(of(&["--host", "/a"]).expect("an engine"), "--host");
+        // The file's host counts for less than the command line's context.
+        let missing = of(&["--context", "nobody-has-it"]).expect_err("there is none");
+        assert!(missing.to_string().contains("`nobody-has-it`"), "{missing}");
         std::fs::remove_file(&file).expect("ours");
     }
 }

@@ -6,7 +6,7 @@ use super::documents::{AppStatus, Cleared, Kind, SCHEMA, State};
 use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit};
-use crate::engine::Engine;
+use crate::engine::{Chosen, Engine};
 use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::launch::doctor::{Health, examine};
@@ -71,8 +71,12 @@ async fn look(engine: &Engine, name: Option<&str>) -> Result<Vec<AppStatus>, Cli
     Ok(found)
 }
 
-pub(super) async fn doctor(engine: &Engine, output: &Output) -> Result<Exit, CliError> {
-    let findings = examine(engine).await?;
+pub(super) async fn doctor(
+    engine: &Engine,
+    chosen: &Chosen,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let findings = examine(engine, chosen).await?;
     for finding in &findings {
         match output.is_json() {
             true => output.json(finding),

@@ -1,8 +1,10 @@
 //! What can go wrong between us and the engine.
 
 use std::io;
+use std::path::PathBuf;
 
-use super::ApiVersion;
+use super::tls::{Trouble, trouble};
+use super::{ApiVersion, Endpoint};
 
 /// A call to the engine that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,64 @@ pub enum EngineError {
         /// What the system says.
         #[source]
         source: io::Error,
+    },
+    /// That is no place for an engine.
+    #[error("`{host}` names no engine: {why}")]
+    Host {
+        /// What was given.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The context doesn't lead to an engine.
+    #[error("the Docker context `{name}` can't be used: {why}\nhint: {hint}")]
+    Context {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+        /// The way out.
+        hint: String,
+    },
+    /// Somebody answers who may be anybody.
+    #[error(
+        "who answers at {endpoint} cannot prove to be the engine\nhint: ca.pem in the folder of DOCKER_CERT_PATH, or in the context, must be the authority that signed the engine's certificate, and the certificate must be for this very host name or address"
+    )]
+    Untrusted {
+        /// Where.
+        endpoint: String,
+        /// What is wrong with its certificate.
+        #[source]
+        source: io::Error,
+    },
+    /// The engine doesn't know us.
+    #[error(
+        "the engine at {endpoint} wants to know by a certificate who asks, and doesn't take ours\nhint: cert.pem and key.pem in the folder of DOCKER_CERT_PATH, or in the context, must be signed by the authority that the engine trusts (its --tlscacert)"
+    )]
+    Unknown {
+        /// Where.
+        endpoint: String,
+        /// What it says.
+        #[source]
+        source: io::Error,
+    },
+    /// The engine speaks nothing but TLS.
+    #[error(
+        "the engine at {endpoint} speaks TLS\nhint: set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem"
+    )]
+    WantsTls {
+        /// Where.
+        endpoint: String,
+    },
+    /// A file for TLS can't be used.
+    #[error(
+        "{} can't be used for TLS with the engine: {why}\nhint: DOCKER_CERT_PATH names a folder with ca.pem, cert.pem and key.pem; a context has them by `docker context create --docker host=…,ca=…,cert=…,key=…`", file.display()
+    )]
+    Certificate {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// No answer in time.
     #[error("the engine gave no answer within {seconds} s ({doing})")]
@@ -125,7 +185,13 @@ impl EngineError {
         matches!(self, EngineError::Reply { .. })
     }
 
-    pub(super) fn from_io(endpoint: String, doing: &str, source: io::Error) -> EngineError {
+    pub(super) fn from_io(endpoint: &Endpoint, doing: &str, source: io::Error) -> EngineError {
+        let endpoint = endpoint.to_string();
+        match trouble(&source) {
+            Some(Trouble::Untrusted) => return EngineError::Untrusted { endpoint, source },
+            Some(Trouble::Unknown) => return EngineError::Unknown { endpoint, source },
+            None => {}
+        }
         match source.kind() {
             io::ErrorKind::NotFound => EngineError::NoSocket { endpoint },
             io::ErrorKind::PermissionDenied => EngineError::NotAllowed { endpoint },

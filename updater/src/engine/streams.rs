@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
+use super::wire::Wire;
 use super::{Endpoint, Engine, EngineError, split_reference};
 
 /// A pull that makes no progress for so long is given up.
@@ -156,8 +157,9 @@ impl Engine {
                 Docker::connect_with_unix(&path.to_string_lossy(), seconds, version)
             }
             Endpoint::Tcp(address) => Docker::connect_with_http(address, seconds, version),
+            Endpoint::Tls { .. } => over(self.wire.clone(), seconds, version),
             #[cfg(test)]
-            Endpoint::InProcess(dial) => in_process(dial.clone(), seconds, version),
+            Endpoint::InProcess(_) => over(self.wire.clone(), seconds, version),
         }
         .map_err(|e| self.translate(e, "connect"))
     }
@@ -174,11 +176,7 @@ impl Engine {
             BollardError::SocketNotFoundError(_) => {
                 EngineError::NoSocket { endpoint: self.endpoint().to_string() }
             }
-            other => EngineError::from_io(
-                self.endpoint().to_string(),
-                doing,
-                std::io::Error::other(other),
-            ),
+            other => EngineError::from_io(self.endpoint(), doing, std::io::Error::other(other)),
         }
     }
 }
@@ -261,17 +259,16 @@ impl Output {
     }
 }
 
-/// Bollard on the other end of a pipe in memory.
-#[cfg(test)]
-fn in_process(
-    dial: crate::seeded::Dial,
+/// Bollard on connections of ours.
+fn over(
+    wire: Wire,
     seconds: u64,
     version: &bollard::ClientVersion,
 ) -> Result<Docker, BollardError> {
     let transport = move |request: bollard::BollardRequest| {
-        let dial = dial.clone();
+        let wire = wire.clone();
         async move {
-            let stream = hyper_util::rt::TokioIo::new(dial.dial()?);
+            let stream = hyper_util::rt::TokioIo::new(wire.connect().await?);
             let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
             tokio::spawn(connection);
             Ok::<_, BollardError>(sender.send_request(request).await?)

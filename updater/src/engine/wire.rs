@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::Tls;
 use super::{ApiVersion, Endpoint, EngineError};
 
 /// How long the engine may take to accept a connection.
@@ -29,6 +30,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
     endpoint: Endpoint,
+    tls: Option<Tls>,
 }
 
 /// A request before it is sent.
@@ -122,8 +124,12 @@ impl Request {
 }
 
 impl Wire {
-    pub(super) fn new(endpoint: Endpoint) -> Wire {
-        Wire { endpoint }
+    pub(super) fn new(endpoint: Endpoint) -> Result<Wire, EngineError> {
+        let tls = match &endpoint {
+            Endpoint::Tls { certificates, .. } => Some(Tls::of(certificates)?),
+            _ => None,
+        };
+        Ok(Wire { endpoint, tls })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -168,18 +174,27 @@ impl Wire {
 
     async fn read(&self, answer: Response<Incoming>, doing: &str) -> Result<Reply, EngineError> {
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|e| {
-            EngineError::from_io(self.endpoint.to_string(), doing, io::Error::other(e))
-        })?;
+        let body = body
+            .collect()
+            .await
+            .map_err(|e| EngineError::from_io(&self.endpoint, doing, io::Error::other(e)))?;
         let body = body.to_bytes();
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    /// A connection of its own.
+    pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let connecting = tokio::time::timeout(CONNECT_LIMIT, async {
             Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
                 Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
                 Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+                Endpoint::Tls { address, .. } => {
+                    let stream = TcpStream::connect(address).await?;
+                    match &self.tls {
+                        Some(tls) => Box::new(tls.agree(address, stream).await?),
+                        None => return Err(io::ErrorKind::Unsupported.into()),
+                    }
+                }
                 #[cfg(test)]
                 Endpoint::InProcess(dial) => Box::new(dial.dial()?),
             })
@@ -204,9 +219,16 @@ impl Wire {
             + Send
             + 'static,
     {
-        let broken = |source| EngineError::from_io(self.endpoint.to_string(), doing, source);
+        let broken = |source| EngineError::from_io(&self.endpoint, doing, source);
         let stream = self.connect().await.map_err(broken)?;
-        let broken_http = |e: hyper::Error| broken(io::Error::other(e));
+        let broken_http = |e: hyper::Error| match broken(io::Error::other(e)) {
+            EngineError::Unreachable { endpoint, source, .. }
+                if self.tls.as_ref().is_some_and(Tls::may_be_unknown) =>
+            {
+                EngineError::Unknown { endpoint, source }
+            }
+            error => error,
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken_http)?;
@@ -242,6 +264,11 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether somebody says that this should have been TLS, as Go's server does.
+    pub(super) fn wants_tls(&self) -> bool {
+        self.status == 400 && self.body.windows(12).any(|words| words == b"HTTPS server")
+    }
+
     /// 304 is a success: what was asked for holds already.
     pub(super) fn successful(self) -> Result<Reply, EngineError> {
         if self.status < 400 {
@@ -265,7 +292,8 @@ impl Reply {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Whatever is at the other end.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Something that a person typed (a name, an id, a reference) as part of a path. What

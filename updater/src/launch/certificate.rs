@@ -51,8 +51,6 @@ pub(super) async fn choose(
 fn is_seen(engine: &Engine, found: &Found, place: &Place) -> bool {
     match place {
         Place::App(_) => true,
-        Place::Host(path) => {
-            found.own.is_none() && engine.endpoint().socket().is_some() && path.exists()
-        }
+        Place::Host(path) => found.on_host && engine.endpoint().socket().is_some() && path.exists(),
     }
 }

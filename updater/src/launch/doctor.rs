@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::helper::{needs_a_loader, own_program};
 use super::preflight::{ROOM_MB, room};
 use super::text;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Chosen, Endpoint, Engine, EngineError};
 use crate::handover::Redirect;
 use crate::identity::{Own, own_container};
 
@@ -61,16 +61,17 @@ impl fmt::Display for Finding {
 }
 
 /// Looks at engine, kernel, firewall, disk and ourselves.
-pub async fn examine(engine: &Engine) -> Result<Vec<Finding>, EngineError> {
+pub async fn examine(engine: &Engine, chosen: &Chosen) -> Result<Vec<Finding>, EngineError> {
     let info = engine.info().await?;
     let own = own_container(engine).await?;
     let in_container = !matches!(own, Own::None);
-    let mut findings = vec![of_engine(engine, &info), of_network(&info)];
-    if !in_container {
+    let on_host = !in_container && engine.endpoint().is_here();
+    let mut findings = vec![of_engine(engine, chosen, &info), of_network(&info)];
+    if on_host {
         findings.push(redirect());
         findings.extend(firewall());
     }
-    findings.push(disk(&info, in_container));
+    findings.push(disk(&info, room(&info, in_container, on_host)));
     findings.push(program());
     findings.push(identity(&own));
     findings.extend(swarm(&info));
@@ -89,11 +90,15 @@ fn bad(topic: &'static str, text: String, hint: &str) -> Finding {
     Finding { topic, health: Health::Bad, text, hint: Some(hint.to_owned()) }
 }
 
-fn of_engine(engine: &Engine, info: &Value) -> Finding {
+fn of_engine(engine: &Engine, chosen: &Chosen, info: &Value) -> Finding {
     let version = text(info, "/ServerVersion");
     let (system, kernel) = (text(info, "/OperatingSystem"), text(info, "/KernelVersion"));
-    let (at, api) = (engine.endpoint(), engine.api());
-    good("engine", format!("{version} at {at}, API {api}; {system}, Linux {kernel}"))
+    let (at, api, why) = (engine.endpoint(), engine.api(), &chosen.because);
+    let tls = if matches!(at, Endpoint::Tls { .. }) { " over TLS" } else { "" };
+    good(
+        "engine",
+        format!("{version} at {at}{tls} (by {why}), API {api}; {system}, Linux {kernel}"),
+    )
 }
 
 /// Whether the helper's network is the one by which visitors come in.
@@ -145,9 +150,9 @@ fn firewall() -> Option<Finding> {
     })
 }
 
-fn disk(info: &Value, in_container: bool) -> Finding {
+fn disk(info: &Value, room: Option<u64>) -> Finding {
     let root = text(info, "/DockerRootDir");
-    match room(info, in_container) {
+    match room {
         None => good("disk", format!("{root} is not ours to see")),
         Some(free) if free < ROOM_MB => bad(
             "disk",

@@ -129,7 +129,7 @@ pub(super) async fn start(
         }
         Err(error) if error.to_string().contains("bind source path does not exist") => {
             return Err(failed(
-                "the engine's socket is somewhere else on the host\nhint: say where with --socket /path/on/the/host/docker.sock",
+                "the engine's socket is somewhere else on its host\nhint: say where with --socket /path/on/the/host/docker.sock",
                 error,
             ));
         }
@@ -421,9 +421,9 @@ pub(super) fn needs_a_loader(elf: &[u8]) -> bool {
 }
 
 /// Only whoever holds CAP_SYS_RESOURCE may lower an OOM score; asking in vain costs
-/// a failed start. In a container we can't know and try.
+/// a failed start. In a container, or elsewhere, we can't know and try.
 fn may_lower_oom_score(here: &Surroundings) -> bool {
-    if here.in_container {
+    if !here.on_host {
         return true;
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -164,7 +164,7 @@ fn look_at_compose(
     remains: &mut Remains,
 ) -> Result<Option<String>, LaunchError> {
     let before = text(&found.old, "/Config/Image");
-    let named = compose::look(&found.old, found.own.is_none());
+    let named = compose::look(&found.old, found.on_host);
     let earlier = || {
         let record = Plan::recorded_in(&found.old["Config"]["Labels"])?;
         record.members.into_iter().find(|member| member.name == found.app)?.retag

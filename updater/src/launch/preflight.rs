@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub(super) info: Value,
     /// Our own container, if we run in one of this engine's.
     pub(super) own: Option<Value>,
+    /// Whether we see what the engine's host sees: we are there, and in no container.
+    pub(super) on_host: bool,
     /// Ours, to be cleared away: name and id.
     pub(super) leftovers: Vec<(String, String)>,
 }
@@ -45,9 +47,10 @@ pub(super) async fn look(engine: &Engine, request: &Request) -> Result<Found, La
         leftovers.extend(leftovers::find(engine, name, dependant).await?);
     }
     let own = own_container(engine).await.map_err(LaunchError::engine)?.into_container();
-    check_room(&info, own.is_some())?;
+    let on_host = own.is_none() && engine.endpoint().is_here();
+    check_room(room(&info, own.is_some(), on_host), &info)?;
     let old_image = engine.image(text(&old, "/Image")).await.map_err(LaunchError::engine)?;
-    Ok(Found { app, old, old_image, dependants, info, own, leftovers })
+    Ok(Found { app, old, old_image, dependants, info, own, on_host, leftovers })
 }
 
 pub(super) fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchError> {
@@ -81,8 +84,8 @@ pub(super) fn refuse_unsuitable(app: &str, old: &Value) -> Result<(), LaunchErro
 }
 
 /// Looks at the engine's disk, where it can be seen from here.
-fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
-    match room(info, in_container) {
+fn check_room(room: Option<u64>, info: &Value) -> Result<(), LaunchError> {
+    match room {
         Some(free) if free < ROOM_MB => {
             let path = text(info, "/DockerRootDir").to_owned();
             Err(LaunchError::NoSpace { free, needed: ROOM_MB, path })
@@ -92,9 +95,13 @@ fn check_room(info: &Value, in_container: bool) -> Result<(), LaunchError> {
 }
 
 /// Megabytes that are free where the engine keeps images, if that can be seen from here.
-pub(super) fn room(info: &Value, in_container: bool) -> Option<u64> {
-    // The root of an overlay file system shows the disk that it lies on.
-    let path = if in_container { "/" } else { text(info, "/DockerRootDir") };
+pub(super) fn room(info: &Value, in_container: bool, on_host: bool) -> Option<u64> {
+    let path = match (in_container, on_host) {
+        // The root of an overlay file system shows the disk that it lies on.
+        (true, _) => "/",
+        (false, true) => text(info, "/DockerRootDir"),
+        (false, false) => return None,
+    };
     let disk = rustix::fs::statvfs(path).ok()?;
     Some(disk.f_bavail * disk.f_frsize / 1_000_000)
 }

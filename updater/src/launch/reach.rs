@@ -244,7 +244,7 @@ pub(super) fn choose_handover(
         });
     }
     let never_free = published.iter().all(|port| port.lent);
-    let (mode, because) = match (forced, possible_here(found.own.is_some())) {
+    let (mode, because) = match (forced, possible_here(found.on_host)) {
         (Some(HandoverMode::Bind), _) if never_free => {
             return Err(refuse(
                 HandoverMode::Bind,
@@ -272,9 +272,9 @@ pub(super) fn choose_handover(
 }
 
 /// Whether the redirect works here, as far as this process may find out. In a
-/// container, or without the right, only the helper will know; it falls back then.
-fn possible_here(in_container: bool) -> Result<(), String> {
-    if in_container || !rustix::process::geteuid().is_root() {
+/// container, elsewhere, or without the right, only the helper will know; it falls back then.
+fn possible_here(on_host: bool) -> Result<(), String> {
+    if !on_host || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     Redirect::possible().map_err(|error| error.to_string())
@@ -287,7 +287,7 @@ pub(super) fn refuse_held_port(
     published: &[Published],
 ) -> Result<(), LaunchError> {
     const CODE: &str = "port-held";
-    if found.own.is_some() || request.allow.iter().any(|code| code == CODE) {
+    if !found.on_host || request.allow.iter().any(|code| code == CODE) {
         return Ok(());
     }
     for port in published.iter().filter(|port| !port.lent) {

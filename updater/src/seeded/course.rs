@@ -125,7 +125,7 @@ pub(super) fn ask(engine: &Arc<Engine>, args: &[&str]) {
         line.extend(["--pull", "never"]);
     }
     let mut cli = Cli::parse_from(line);
-    cli.host = Some(engine.endpoint());
+    cli.host = Some(cli::Host(Some(engine.endpoint())));
     let words = args.join(" ");
     engine.state().tell(format!("$ changeover {words}"));
     engine.state().pending += 1;
