@@ -9,7 +9,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use changeover_tests::forge::{Asked, Forge, Reply};
-use changeover_tests::tls::Pair;
+use changeover_tests::tls::{Authority, Pair};
 use changeover_tests::world::{Done, Running, program};
 use serde_json::{Value, json};
 
@@ -192,6 +192,99 @@ fn whoever_cannot_prove_who_they_are_is_not_believed() {
     let plain = Forge::start("127.0.0.1", None, |_, _| Reply::ok("[]"));
     let source = format!("github:https://127.0.0.1:{}/acme/web", plain.address().port());
     refused(&folder, &["--source", &source], "no TLS", &["no answer that makes sense"]);
+}
+
+#[test]
+fn whoever_an_authority_vouches_for_is_believed() {
+    let folder = Folder::new("vouched");
+    let authority = Authority::new();
+    let pair = authority.sign(&["127.0.0.1"]);
+    let forge = Forge::start("127.0.0.1", Some(&pair), |_, _| {
+        Reply::ok(json!([release("v1.10.0")]).to_string())
+    });
+    let source = format!("github:https://127.0.0.1:{}/acme/web", forge.address().port());
+    let args = ["--source", source.as_str(), "--current", "1.9.0"];
+    let by = |name: &str, text: &str| [("SSL_CERT_FILE", folder.write(name, text))];
+    let found = folder.ask_with(&args, &by("ca.pem", authority.certificate()));
+    assert_eq!(answer(found, 0)["newest"]["notes"], "what is new in v1.10.0");
+    assert_eq!(forge.seen().len(), 1);
+
+    // Another authority's word, and none at all.
+    let refused = |bundle: &[(&str, PathBuf)], words: &[&str]| {
+        let done = folder.ask_with(&args, bundle).expect(21);
+        let event = done.event("error").expect("it says so");
+        assert_eq!(event["code"], "source-untrusted");
+        for word in words.iter().chain(&["SSL_CERT_FILE"]) {
+            assert!(done.stderr.contains(word), "no {word:?} in: {}", done.stderr);
+        }
+        assert!(folder.kept().is_empty(), "{:?}", folder.kept());
+    };
+    refused(&by("other.pem", Authority::new().certificate()), &["cannot prove who it is"]);
+    let nowhere = folder.0.join("nowhere.pem");
+    refused(&[("SSL_CERT_FILE", nowhere)], &["nowhere.pem", "cannot be read", "No such file"]);
+    refused(&by("empty.pem", ""), &["empty.pem", "no certificate in it"]);
+    refused(&by("broken.pem", "-----BEGIN CERTIFICATE-----\nx"), &["no certificate in it"]);
+    assert_eq!(forge.seen().len(), 1, "something was said to a stranger");
+}
+
+#[test]
+fn a_registry_that_misbehaves_is_named() {
+    let folder = Folder::new("bad-registry");
+    type Answers = fn(&Asked, SocketAddr) -> Reply;
+    let token = "Bearer realm=\"http://127.0.0.1:1/token\"";
+    let bad: [(&str, Answers, &str, &[&str]); 9] = [
+        ("slow", |_, _| Reply::Silence, "source-unreachable", &["has not answered within 1 s"]),
+        ("broken", |_, _| Reply::status(503), "source-refused", &["status 503", "later"]),
+        ("unknown", |_, _| Reply::status(404), "source-refused", &["status 404"]),
+        ("a log-in page", |_, _| Reply::ok("<html>log in</html>"), "source-garbled", &["no sense"]),
+        ("no list", |_, _| Reply::ok("[]"), "source-garbled", &["no list of tags"]),
+        ("endless", |_, _| Reply::Endless, "source-garbled", &["more than"]),
+        (
+            "cut off",
+            |_, _| Reply::Answer(200, vec![("Content-Length", "9".into())], "[".into()),
+            "source-garbled",
+            &["no answer that makes sense"],
+        ),
+        (
+            "tired",
+            |_, _| Reply::Answer(429, vec![("Retry-After", "600".into())], String::new()),
+            "rate-limited",
+            &["no more questions before"],
+        ),
+        (
+            "pages without an end",
+            |asked, _| {
+                let next = format!("<{}&last=x>; rel=\"next\"", asked.path);
+                let tags = json!({ "name": "acme/web", "tags": ["1.0.0"] });
+                Reply::Answer(200, vec![("Link", next)], tags.to_string())
+            },
+            "source-garbled",
+            &["no end"],
+        ),
+    ];
+    let asked = |address: SocketAddr, code: &str, what: &str, words: &[&str]| {
+        let image = format!("{address}/acme/web");
+        let args = ["--image", &image, "--current", "1.4.0", "--timeout", "1s"];
+        let done = folder.ask(&args);
+        assert_eq!(done.code, 21, "{what}: {:#?}", done.events);
+        let event = done.event("error").unwrap_or_else(|| panic!("{what}: no error event"));
+        assert_eq!(event["code"], code, "{what}: {event}");
+        for word in words {
+            assert!(done.stderr.contains(word), "{what}: no {word:?} in: {}", done.stderr);
+        }
+    };
+    for (what, answers, code, words) in bad {
+        let registry = Forge::start("127.0.0.1", None, answers);
+        asked(registry.address(), code, what, words);
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|there| there.local_addr());
+    asked(free.expect("a port"), "source-unreachable", "down", &["cannot connect"]);
+    // Who gives out its tokens is down.
+    let challenge = move |_: &Asked, _| {
+        Reply::Answer(401, vec![("WWW-Authenticate", token.to_owned())], String::new())
+    };
+    let registry = Forge::start("127.0.0.1", None, challenge);
+    asked(registry.address(), "source-unreachable", "no tokens", &["127.0.0.1:1"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,11 +89,13 @@ pub enum HttpError {
     },
     /// There is nobody by whose word anybody could be believed.
     #[error(
-        "{host} cannot be asked over TLS: this machine or container has no certificates of authorities\nhint: install ca-certificates, or mount the host's bundle and name it by SSL_CERT_FILE"
+        "{host} cannot be asked over TLS: {why}\nhint: install ca-certificates, or mount the host's bundle and name it by SSL_CERT_FILE (PEM)"
     )]
     NoAuthorities {
         /// Who was to be asked.
         host: String,
+        /// What there is instead.
+        why: String,
     },
     /// It took too long.
     #[error("{host} has not answered within {seconds} s")]
@@ -295,9 +298,10 @@ fn is_about_trust(error: &io::Error) -> bool {
 /// know nothing of a company's own authority, and would grow old in a program that stays.
 fn trust(host: &str) -> Result<ClientConfig, HttpError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(authorities());
+    let none = |why| HttpError::NoAuthorities { host: host.to_owned(), why };
+    roots.add_parsable_certificates(authorities().map_err(none)?);
     if roots.is_empty() {
-        return Err(HttpError::NoAuthorities { host: host.to_owned() });
+        return Err(none("none of the certificates here is one of an authority".to_owned()));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
@@ -311,8 +315,8 @@ fn trust(host: &str) -> Result<ClientConfig, HttpError> {
     Ok(config)
 }
 
-/// What `SSL_CERT_FILE` names, or else the system's bundle.
-pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
+/// What `SSL_CERT_FILE` names, or else the system's bundle; or in words why there is none.
+pub(crate) fn authorities() -> Result<Vec<CertificateDer<'static>>, String> {
     const BUNDLES: [&str; 4] = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -320,12 +324,24 @@ pub(crate) fn authorities() -> Vec<CertificateDer<'static>> {
         "/etc/ssl/cert.pem",
     ];
     let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
-    let text = match named {
-        Some(file) => std::fs::read(file).ok(),
-        None => BUNDLES.iter().find_map(|file| std::fs::read(file).ok()),
+    let (text, from) = match named.map(PathBuf::from) {
+        Some(file) => {
+            let from = format!("{}, which SSL_CERT_FILE names,", file.display());
+            let unreadable = |error| format!("{from} cannot be read ({error})");
+            (std::fs::read(&file).map_err(unreadable)?, from)
+        }
+        None => {
+            let found = BUNDLES.iter().find_map(|file| Some((std::fs::read(file).ok()?, *file)));
+            let (text, file) =
+                found.ok_or("this machine or container has no certificates of authorities")?;
+            (text, file.to_owned())
+        }
     };
-    let text = text.unwrap_or_default();
-    CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect()
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
+    match found.is_empty() {
+        true => Err(format!("{from} has no certificate in it")),
+        false => Ok(found),
+    }
 }
 
 #[cfg(test)]

@@ -297,7 +297,9 @@ impl FromStr for Target {
             let url: Url = text.parse()?;
             // The helper has no list of authorities by whose word it could believe anybody.
             return match url.tls {
-                true => Err(format!("`{text}` can't be told: write an http:// address")),
+                true => Err(format!(
+                    "`{text}` can't be told: the helper has nobody by whose word it could believe an https:// address; write /path for the app itself, or http://… of a relay on a network that you trust"
+                )),
                 false => Ok(Target::Url(url)),
             };
         }
@@ -380,6 +382,9 @@ mod tests {
         {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
+        // The helper's image has no bundle of authorities.
+        let https = "https://h/".parse::<Target>().expect_err("nobody could be believed");
+        assert!(https.contains("https://h/") && https.contains("write /path"), "{https}");
     }
 
     #[test]

@@ -106,7 +106,11 @@ impl<'a> Session<'a> {
             }
             page = next_page(&at, &answer);
         }
-        Ok(tags)
+        // They come by the alphabet: the newest may be among those that weren't read.
+        match page {
+            Some(url) => Err(garbled(&url, "its list of tags has no end")),
+            None => Ok(tags),
+        }
     }
 
     /// What a tag means now; `None` if it isn't there.

@@ -42,7 +42,10 @@ impl Tls {
                 }
             }
             // As a context without one has it.
-            false => drop(roots.add_parsable_certificates(crate::http::authorities())),
+            false => {
+                let known = crate::http::authorities().map_err(|why| unusable(&ca, &why))?;
+                roots.add_parsable_certificates(known);
+            }
         }
         if roots.is_empty() {
             return Err(unusable(&ca, &"it names nobody who could be believed"));
