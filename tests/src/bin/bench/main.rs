@@ -1,6 +1,6 @@
 //! `make bench`: our figures against what people do otherwise, measured in the same run.
 //!
-//! `bench [--engine 20.10|26.1|28.5|all|none] [--runs 5]`. It only prints: a busy machine
+//! `bench [--only page|backup|engines] [--engine 20.10|26.1|28.5|all|none] [--runs 5]`. It only prints: a busy machine
 //! makes figures worse, and that must not fail anything.
 
 mod data;
@@ -16,25 +16,24 @@ use changeover_tests::lab::{self, EngineKind};
 use runs::Bench;
 use table::{Row, Table};
 
-const USAGE: &str = "usage: bench [--engine 20.10|26.1|28.5|all|none] [--runs 5]";
+const USAGE: &str =
+    "usage: bench [--only page|backup|engines] [--engine 20.10|26.1|28.5|all|none] [--runs 5]";
 
 fn main() -> ExitCode {
-    let (engines, runs) = match read(std::env::args().skip(1)) {
-        Ok(read) => read,
+    let Wanted { page, backup, engines, runs } = match read(std::env::args().skip(1)) {
+        Ok(wanted) => wanted,
         Err(error) => {
             eprintln!("{error}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    println!("The page, medians of {runs} runs{}", busy());
-    match page::measure(runs) {
-        Ok(table) => table.print(),
-        Err(error) => println!("  not measured: {error}\n"),
+    if page {
+        println!("The page, medians of {runs} runs{}", busy());
+        print(page::measure(runs));
     }
-    println!("The backup of an app's data, one run{}", busy());
-    match data::measure() {
-        Ok(table) => table.print(),
-        Err(error) => println!("  not measured: {error}\n"),
+    if backup {
+        println!("The backup of an app's data, one run{}", busy());
+        print(data::measure());
     }
     if let Err(error) = lab::install(&engines) {
         eprintln!("error: {error}");
@@ -45,6 +44,13 @@ fn main() -> ExitCode {
         measure(&Bench::start(engine), runs).print();
     }
     ExitCode::SUCCESS
+}
+
+fn print(measured: Result<Table, String>) {
+    match measured {
+        Ok(table) => table.print(),
+        Err(error) => println!("  not measured: {error}\n"),
+    }
 }
 
 fn measure(bench: &Bench, runs: usize) -> Table {
@@ -155,19 +161,39 @@ fn ms(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }
 
-fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Vec<EngineKind>, usize), String> {
-    let (mut engines, mut runs) = (vec![EngineKind::V28_5], 5);
+/// What to measure.
+struct Wanted {
+    page: bool,
+    backup: bool,
+    engines: Vec<EngineKind>,
+    runs: usize,
+}
+
+fn read(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    let mut wanted = Wanted { page: true, backup: true, engines: vec![EngineKind::V28_5], runs: 5 };
+    let mut only = None;
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("`{flag}` needs a value"))?;
-        match flag.as_str() {
-            "--engine" if value == "none" => engines.clear(),
-            "--engine" if value == "all" => engines = EngineKind::ALL.to_vec(),
-            "--engine" => engines = vec![value.parse().map_err(|error| format!("{error}"))?],
-            "--runs" => {
-                runs = value.parse().ok().filter(|runs| *runs > 0).ok_or("not a number of runs")?;
+        match (flag.as_str(), value.as_str()) {
+            ("--only", "page" | "backup" | "engines") => only = Some(value),
+            ("--engine", "none") => wanted.engines.clear(),
+            ("--engine", "all") => wanted.engines = EngineKind::ALL.to_vec(),
+            ("--engine", engine) => {
+                wanted.engines = vec![engine.parse().map_err(|error| format!("{error}"))?];
             }
-            _ => return Err(format!("no such flag: `{flag}`")),
+            ("--runs", runs) => {
+                let runs = runs.parse().ok().filter(|runs| *runs > 0);
+                wanted.runs = runs.ok_or("not a number of runs")?;
+            }
+            _ => return Err(format!("no such flag: `{flag} {value}`")),
         }
     }
-    Ok((engines, runs))
+    if let Some(only) = only.as_deref() {
+        wanted.page = only == "page";
+        wanted.backup = only == "backup";
+        if only != "engines" {
+            wanted.engines.clear();
+        }
+    }
+    Ok(wanted)
 }
