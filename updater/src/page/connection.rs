@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -95,12 +96,12 @@ pub(super) async fn serve(
     limits: &Limits,
     answers: &impl Answers,
     tls: Option<&Tls>,
-    stream: TcpStream,
+    socket: net::TcpStream,
 ) {
     let agreed = match tls {
-        None => Some(Stream::Plain(stream)),
+        None => Some(Stream::new(socket)),
         // Boxed, since most visitors have no need of it.
-        Some(tls) => Box::pin(agree(limits, tls, stream)).await,
+        Some(tls) => Box::pin(agree(limits, tls, socket)).await,
     };
     let Some(mut stream) = agreed else { return };
     // Boxed, since a stream lasts long and needs nothing of all this.
@@ -113,7 +114,7 @@ pub(super) async fn serve(
         Next::End(end) => end,
     };
     match (end, &stream) {
-        (End::Close, Stream::Plain(_)) => {}
+        (End::Close, Stream::New(_) | Stream::Plain(_)) => {}
         (End::Close, Stream::Tls(_)) => {
             let _ = timeout(limits.linger_silence, stream.shutdown()).await;
         }
@@ -122,7 +123,8 @@ pub(super) async fn serve(
 }
 
 /// Speaks TLS with those who begin so.
-async fn agree(limits: &Limits, tls: &Tls, stream: TcpStream) -> Option<Stream> {
+async fn agree(limits: &Limits, tls: &Tls, socket: net::TcpStream) -> Option<Stream> {
+    let stream = TcpStream::from_std(socket).ok()?;
     let mut first = [0];
     if !matches!(timeout(limits.head, stream.peek(&mut first)).await, Ok(Ok(1..))) {
         return None;

@@ -1,15 +1,19 @@
 //! A listener on which the page answers, by threads of its own.
 //!
-//! So a crowd of visitors never holds up the swap, nor the swap a visitor. There are as
-//! many threads as processors; each takes in whom it can, and keeps them.
+//! So a crowd of visitors never holds up the swap, nor the swap a visitor. At least half of
+//! the processors is left to the engine and the new version; one of them answers more
+//! visitors than most have. Each thread takes in whom it can, and keeps them.
 
 use std::io;
 use std::net::{self, SocketAddr};
 use std::thread::{Builder, available_parallelism};
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
+use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::sleep;
@@ -41,7 +45,8 @@ impl Serving {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(());
         let (listens, listening) = mpsc::channel(1);
-        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let processors = available_parallelism().map_or(1, usize::from);
+        let threads = (processors / 2).clamp(1, MOST_THREADS);
         for _ in 0..threads {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = Thread {
@@ -89,28 +94,25 @@ impl<A: Answers + Clone + Send + Sync + 'static> Thread<A> {
         mut stopped: watch::Receiver<()>,
         listens: mpsc::Sender<()>,
     ) -> io::Result<()> {
-        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
+        let listener = watched(self.listener.try_clone()?)?;
         loop {
             let accepted = async {
                 let room = self.page.shared.room.clone().acquire_owned().await;
-                (listener.accept().await, room.ok())
+                (listener.async_io(Interest::READABLE, accept).await, room.ok())
             };
             tokio::select! {
                 biased;
                 _ = stopped.changed() => break,
-                (stream, room) = accepted => match stream {
-                    Ok((stream, _)) => self.receive(stream, room),
+                (socket, room) = accepted => match socket {
+                    Ok(socket) => self.receive(socket, room),
                     // Out of descriptors, most likely: those who are here leave soon.
                     Err(_) => sleep(Duration::from_millis(20)).await,
                 },
             }
         }
         // The kernel has let these in already; closing the listener would reset them.
-        while let Ok((stream, _)) = self.listener.accept() {
-            let nonblocking = stream.set_nonblocking(true);
-            if let Ok(stream) = nonblocking.and_then(|()| TcpStream::from_std(stream)) {
-                self.receive(stream, None);
-            }
+        while let Ok(socket) = accept(&self.listener) {
+            self.receive(socket, None);
         }
         let Thread { page, listener: last, .. } = self;
         drop((listener, last, listens));
@@ -120,15 +122,30 @@ impl<A: Answers + Clone + Send + Sync + 'static> Thread<A> {
         Ok(())
     }
 
-    fn receive(&self, stream: TcpStream, room: Option<OwnedSemaphorePermit>) {
+    fn receive(&self, socket: net::TcpStream, room: Option<OwnedSemaphorePermit>) {
         let open = Open::new(&self.page);
         let answers = self.answers.clone();
         tokio::spawn(async move {
             let page = &open.0;
-            connection::serve(page.limits(), &answers, page.shared.tls.get(), stream).await;
+            connection::serve(page.limits(), &answers, page.shared.tls.get(), socket).await;
             drop(room);
         });
     }
+}
+
+/// Has the runtime say when somebody waits.
+#[expect(
+    deprecated,
+    reason = "unsound for what answers with another descriptor each time; its successor is unsafe"
+)]
+fn watched(listener: net::TcpListener) -> io::Result<AsyncFd<net::TcpListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+/// Lets somebody in who waits, if anybody does. Their socket doesn't block.
+fn accept(listener: &net::TcpListener) -> io::Result<net::TcpStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(retry_on_intr(|| accept_with(listener, flags))?.into())
 }
 
 /// Every connection is a file, and some systems begin with a thousand of them.

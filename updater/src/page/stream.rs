@@ -1,6 +1,12 @@
 //! What a visitor is reached by: the bare socket, or TLS over it.
+//!
+//! Most visitors have asked by the time they are let in, and what we say to them goes into
+//! the socket at once. For them the runtime need not watch anything, which is the half of
+//! what a request costs beside the kernel's own work: it begins when there is something to
+//! wait for.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{self, Shutdown};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,10 +16,45 @@ use tokio_rustls::server::TlsStream;
 
 /// A connection, in the clear or not.
 pub(super) enum Stream {
+    /// As it comes, and nothing had to be waited for yet. There is one, but for the moment
+    /// in which it becomes a plain one.
+    New(Option<net::TcpStream>),
     /// As it comes.
     Plain(TcpStream),
     /// Encrypted. Boxed, since it is a kilobyte that nobody else needs.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// What nonblocking socket somebody came by.
+    pub(super) fn new(socket: net::TcpStream) -> Stream {
+        Stream::New(Some(socket))
+    }
+
+    /// Does what needs no waiting, if that is so.
+    fn at_once<T>(
+        &mut self,
+        mut attempt: impl FnMut(&net::TcpStream) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        let Stream::New(socket) = self else { return None };
+        loop {
+            match attempt(socket.as_ref()?) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                done => return Some(done),
+            }
+        }
+        match TcpStream::from_std(socket.take()?) {
+            Ok(stream) => *self = Stream::Plain(stream),
+            Err(error) => return Some(Err(error)),
+        }
+        None
+    }
+}
+
+/// A socket that could not be watched is gone.
+fn gone<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(ErrorKind::NotConnected.into()))
 }
 
 impl AsyncRead for Stream {
@@ -22,7 +63,12 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        if let Some(read) = stream.at_once(|mut socket| socket.read(buffer.initialize_unfilled())) {
+            return Poll::Ready(read.map(|bytes| buffer.advance(bytes)));
+        }
+        match stream {
+            Stream::New(_) => gone(),
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
@@ -35,7 +81,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        if let Some(written) = stream.at_once(|mut socket| socket.write(bytes)) {
+            return Poll::Ready(written);
+        }
+        match stream {
+            Stream::New(_) => gone(),
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
@@ -46,7 +97,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        if let Some(written) = stream.at_once(|mut socket| socket.write_vectored(parts)) {
+            return Poll::Ready(written);
+        }
+        match stream {
+            Stream::New(_) => gone(),
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
@@ -54,6 +110,7 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match self {
+            Stream::New(_) => true,
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
         }
@@ -61,6 +118,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
+            Stream::New(_) => Poll::Ready(Ok(())),
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
@@ -68,6 +126,8 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
+            Stream::New(Some(socket)) => Poll::Ready(socket.shutdown(Shutdown::Write)),
+            Stream::New(None) => gone(),
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
