@@ -36,6 +36,9 @@ pub const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
+/// No answer has more headers than this.
+const USUAL: usize = 16;
+
 /// An answer.
 pub(super) enum Answer {
     /// All of it.
@@ -136,6 +139,7 @@ fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Bytes> 
 fn with<B>(status: StatusCode, kind: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(USUAL);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -14,7 +14,6 @@ use super::connection::Answers;
 use super::{Page, Serving};
 
 /// The states, each with its name and what it is, and the index of them as HTML.
-#[derive(Clone)]
 pub struct Preview {
     /// Name, and page.
     pub states: Vec<(String, Page)>,
@@ -25,8 +24,8 @@ pub struct Preview {
 impl Preview {
     /// Serves them on this listener for good.
     pub async fn serve(self, listener: std::net::TcpListener) -> io::Result<()> {
-        if let Some((_, first)) = self.states.first() {
-            Serving::start(first, self.clone(), listener)?.forever().await;
+        if let Some((_, first)) = self.states.first().cloned() {
+            Serving::start(&first, self, listener)?.forever().await;
         }
         Ok(())
     }

@@ -4,8 +4,12 @@
 //! the processors is left to the engine and the new version; one of them answers more
 //! visitors than most have. Each thread takes in whom it can, and keeps them.
 
+use std::future::Future as _;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::{Builder, available_parallelism};
 use std::time::Duration;
 
@@ -37,9 +41,10 @@ impl Serving {
     /// Begins to give these answers; the page counts its visitors and knows its limits.
     pub(super) fn start(
         page: &Page,
-        answers: impl Answers + Clone + Send + Sync + 'static,
+        answers: impl Answers + Send + Sync + 'static,
         listener: net::TcpListener,
     ) -> io::Result<Serving> {
+        let answers = Arc::new(answers);
         make_room_for_files(page.limits().connections);
         connection::prepare(&listener, page.limits())?;
         let address = listener.local_addr()?;
@@ -84,11 +89,11 @@ impl Serving {
 /// What one of the threads does.
 struct Thread<A> {
     page: Page,
-    answers: A,
+    answers: Arc<A>,
     listener: net::TcpListener,
 }
 
-impl<A: Answers + Clone + Send + Sync + 'static> Thread<A> {
+impl<A: Answers + Send + Sync + 'static> Thread<A> {
     async fn run(
         self,
         mut stopped: watch::Receiver<()>,
@@ -125,11 +130,18 @@ impl<A: Answers + Clone + Send + Sync + 'static> Thread<A> {
     fn receive(&self, socket: net::TcpStream, room: Option<OwnedSemaphorePermit>) {
         let open = Open::new(&self.page);
         let answers = self.answers.clone();
-        tokio::spawn(async move {
+        let mut visit = Box::pin(async move {
             let page = &open.0;
-            connection::serve(page.limits(), &answers, page.shared.tls.get(), socket).await;
+            connection::serve(page.limits(), &*answers, page.shared.tls.get(), socket).await;
             drop(room);
         });
+        // Most have asked already and are gone with this. The others are looked at again
+        // by the runtime, which then knows whom to wake. A panic is the visitor's alone, as
+        // the runtime has it too.
+        let mut look = || visit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(&mut look)) {
+            tokio::spawn(visit);
+        }
     }
 }
 

@@ -615,7 +615,6 @@ async fn a_full_page_can_be_stopped() {
 }
 
 /// The page, with a mistake in it.
-#[derive(Clone)]
 struct Flawed(Page);
 
 impl Answers for Flawed {
@@ -638,10 +637,18 @@ async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing()
     let page = Page::with_limits(sample(Phase::Updating), limits);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let serving = Serving::start(&page, Flawed(page.clone()), listener).expect("served");
-    // More of them than there may be at a time.
-    for _ in 0..5 {
+    // More of them than there may be at a time; every other waits outside until it has asked.
+    for asks_outside in [true, false, true, false, true, false] {
+        let mut inside = Vec::new();
+        for _ in 0..if asks_outside { 2 } else { 0 } {
+            inside.push(connect(&serving).await);
+        }
         let mut stream = connect(&serving).await;
+        if !asks_outside {
+            sleep(Duration::from_millis(20)).await;
+        }
         stream.write_all(b"GET /flaw HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+        drop(inside);
         let answer = read_to_end(&mut stream).await.unwrap_or_default();
         assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
         assert_eq!(ask(&serving, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 503);
