@@ -103,7 +103,8 @@ fn pin(asked: &Value, live: &[Value]) -> Vec<Value> {
 
 /// The binding with this address and port, and whatever else it has.
 fn with(binding: &Value, ip: &str, port: &Value) -> Value {
-    let mut binding = binding.clone();
+    // What is no binding at all has nothing else.
+    let mut binding = if binding.is_object() { binding.clone() } else { json!({}) };
     binding["HostIp"] = ip.into();
     binding["HostPort"] = port.clone();
     binding

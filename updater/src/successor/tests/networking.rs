@@ -81,6 +81,17 @@ fn among_several_ephemeral_bindings_each_gets_its_own_port() {
 }
 
 #[test]
+fn a_binding_that_is_no_object_is_one_of_any_port() {
+    for mut case in recorded("eph") {
+        case.old["HostConfig"]["PortBindings"] = json!({ "80/tcp": ["8080"] });
+        let live = json!({ "HostIp": "0.0.0.0", "HostPort": "32772" });
+        let pinned = json!({ "HostIp": "", "HostPort": "32772" });
+        case.old["NetworkSettings"]["Ports"] = json!({ "80/tcp": [live] });
+        assert_eq!(case.create()["HostConfig"]["PortBindings"]["80/tcp"], json!([pinned]));
+    }
+}
+
+#[test]
 fn a_stopped_container_keeps_asking_for_any_port() {
     for mut case in recorded("eph") {
         case.old["State"]["Running"] = false.into();
