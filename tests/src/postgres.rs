@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::lab::InstallError;
 use crate::lab::tools::run;
 use crate::unpacked::{Unpacked, list};
 
@@ -41,20 +42,20 @@ pub fn postgres() -> (String, Vec<(String, PathBuf)>) {
 
 /// The server's package, and the libraries that it needs and this machine hasn't. Those of
 /// the compiler for queries and of the scripts aren't needed.
-fn packages() -> Vec<String> {
+fn packages() -> Result<Vec<String>, InstallError> {
     let ask = |what: &str, command: &[&str]| {
         let mut asked = Command::new(command[0]);
         asked.args(&command[1..]).env("LC_ALL", "C");
-        run(what, &mut asked).unwrap_or_else(|e| panic!("{e}"))
+        run(what, &mut asked)
     };
     let only = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
     let only = only.map(|kind| format!("--no-{kind}"));
     let mut depends = vec!["apt-cache", "depends", "--recurse"];
     depends.extend(only.iter().map(String::as_str));
     depends.push("postgresql");
-    let all = ask("ask which PostgreSQL there is", &depends);
+    let all = ask("ask which PostgreSQL there is", &depends)?;
     let installed = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"];
-    let installed = ask("ask what is installed", &installed);
+    let installed = ask("ask what is installed", &installed)?;
     let is_installed = |name: &str| installed.lines().any(|l| l == format!("{name} installed"));
     let is_server = |name: &str| {
         let version = name.strip_prefix("postgresql-client-").or(name.strip_prefix("postgresql-"));
@@ -66,5 +67,5 @@ fn packages() -> Vec<String> {
     };
     // Indented are the relations, in angle brackets what only others provide.
     let names = all.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
-    names.filter(is_wanted).map(str::to_owned).collect()
+    Ok(names.filter(is_wanted).map(str::to_owned).collect())
 }

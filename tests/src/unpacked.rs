@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::lab::InstallError;
 use crate::lab::tools::{cache_dir, run};
 
 /// Unpacked packages.
@@ -15,15 +16,22 @@ pub(crate) struct Unpacked {
 
 impl Unpacked {
     /// What the packages bring, from whichever Debian this is; fetched once.
-    pub(crate) fn new(name: &str, packages: impl FnOnce() -> Vec<String>) -> Unpacked {
+    pub(crate) fn new(
+        name: &str,
+        packages: impl Fn() -> Result<Vec<String>, InstallError>,
+    ) -> Unpacked {
         let folder = cache_dir().join(name);
         if !folder.exists() {
             let fresh = cache_dir().join(format!("{name}-{}", std::process::id()));
             fs::create_dir_all(&fresh).expect("a folder below the cache");
-            let mut download = Command::new("apt-get");
-            download.arg("download").args(packages()).current_dir(&fresh);
-            run(&format!("fetch the packages of {name}"), &mut download)
-                .unwrap_or_else(|e| panic!("{e}"));
+            let fetch = || {
+                let mut download = Command::new("apt-get");
+                download.arg("download").args(packages()?).current_dir(&fresh);
+                run(&format!("fetch the packages of {name}"), &mut download)
+            };
+            // A fresh machine, or one that slept for long, knows no current package list.
+            let update = || run("update the package lists", Command::new("apt-get").arg("update"));
+            fetch().or_else(|_| update().and_then(|_| fetch())).unwrap_or_else(|e| panic!("{e}"));
             let mut unpack = Command::new("sh");
             let script = "for p in *.deb; do dpkg-deb -x $p . && rm $p || exit 1; done";
             unpack.args(["-c", script]).current_dir(&fresh);

@@ -184,7 +184,8 @@
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
 //! | a disk that is too full before anything is touched | `commands/refusals.rs` |
 //! | data: killed or out of room at each write of a pass, a restore or a clearing | `backup/tests/interrupted.rs` |
-//! | the same with an engine, and with a real database under load | `data.rs`, `data/database.rs` |
+//! | the same with an engine, and with real databases under load | `data.rs`, `data/database.rs`, `data/postgres.rs` |
+//! | data: helper, engine or machine gone anywhere in a backup or a restore, by the dice | `data/interrupted.rs` |
 //! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
 //!
 //! Not proven: what an engine does that loses its own files, and disks that stay full.
