@@ -29,7 +29,7 @@ pub use compose::Pin;
 pub use errand::Backups;
 pub use error::LaunchError;
 pub(crate) use helper::{CERTIFICATE, KEY, PAGE_FOLDER, is_leaving};
-pub use helper::{HelperOptions, NEEDS_A_PERSON, is_finished};
+pub use helper::{HelperOptions, is_finished, is_settled};
 pub use image::PullPolicy;
 pub(crate) use image::{canonical, stored_credentials};
 pub(crate) use reach::listen_in;

@@ -10,7 +10,7 @@ use crate::engine::{Chosen, Engine};
 use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::launch::doctor::{Health, examine};
-use crate::launch::{NEEDS_A_PERSON, is_finished, is_leaving};
+use crate::launch::{is_finished, is_leaving, is_settled};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
 use crate::swap::{Ending, is_owed};
@@ -174,7 +174,7 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
         let state = helper["State"]["Status"].as_str().unwrap_or_default();
         // One that was killed on the way is needed by `resume`.
         // One that has called for a person, too, as long as the app isn't back.
-        let unsolved = helper["State"]["ExitCode"] == NEEDS_A_PERSON
+        let unsolved = !is_settled(&helper)
             && match read_plan(&helper) {
                 Ok(plan) => is_owed(&plan, &observe(engine, &plan).await?.facts),
                 Err(_) => false,

@@ -12,8 +12,8 @@ use crate::follow::{Followed, follow, judge};
 use crate::helper::read_plan;
 use crate::identity::own_name;
 use crate::launch::{
-    BackupRequest, HealthRequest, HelperOptions, LaunchError, NEEDS_A_PERSON, Prepared, PullPolicy,
-    Remark, Request, Retag, Surroundings, is_finished, is_leaving, launch, prepare,
+    BackupRequest, HealthRequest, HelperOptions, LaunchError, Prepared, PullPolicy, Remark,
+    Request, Retag, Surroundings, is_finished, is_leaving, is_settled, launch, prepare,
 };
 use crate::notify::Notify;
 use crate::plan::{BeforeBackup, Image, Plan, helper_name, labels};
@@ -139,8 +139,7 @@ pub(super) async fn resume(
         let plan = read_plan(&helper)?;
         let id = helper["Id"].as_str().unwrap_or_default();
         if helper["State"]["Running"] != true {
-            let unsolved = helper["State"]["ExitCode"] == NEEDS_A_PERSON;
-            if is_finished(&helper) && !unsolved {
+            if is_finished(&helper) && is_settled(&helper) {
                 return Err(CliError::NothingToResume(app.to_owned()));
             }
             engine.set_policy(id, &json!({ "Name": "always", "MaximumRetryCount": 0 })).await?;

@@ -49,8 +49,12 @@ pub struct HelperOptions {
     pub auto_remove: bool,
 }
 
-/// The exit code of a helper that could bring up neither version.
-pub const NEEDS_A_PERSON: i64 = Ending::NeedsAPerson.code() as i64;
+/// Whether a helper that has come to an end leaves nothing to do, by its exit code. One that
+/// called for a person does, and perhaps one that was killed with its last words.
+pub fn is_settled(helper: &Value) -> bool {
+    let ending = helper["State"]["ExitCode"].as_i64().and_then(Ending::of_code);
+    ending.is_some_and(|ending| ending != Ending::NeedsAPerson)
+}
 
 /// Whether a helper that doesn't run has come to an end. It says so by giving up
 /// its restart policy; one that was killed keeps it.

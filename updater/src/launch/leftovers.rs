@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::helper::{NEEDS_A_PERSON, is_finished, is_leaving};
+use super::helper::{is_finished, is_leaving, is_settled};
 use super::{LaunchError, text};
 use crate::engine::Engine;
 use crate::helper::read_plan;
@@ -44,7 +44,7 @@ pub(super) async fn find(
             return Err(interrupted());
         }
         // One that has called for a person may still owe the old version its place.
-        if helper["State"]["ExitCode"] == NEEDS_A_PERSON
+        if !is_settled(&helper)
             && let Ok(plan) = read_plan(&helper)
         {
             let seen = observe(engine, &plan).await.map_err(LaunchError::engine)?;
