@@ -29,6 +29,9 @@ use crate::cli::Exit;
 use crate::clock;
 use crate::engine::Endpoint;
 
+/// How long the new version has to answer, in milliseconds.
+pub(super) const HEALTH_TIMEOUT: u64 = 8_000;
+
 /// Where clients dial: the engine itself.
 #[derive(Clone)]
 pub(crate) struct Dial(Arc<Engine>);
@@ -61,8 +64,10 @@ pub(super) struct State {
     pub(super) faults: (u32, u64),
     /// What else happens: right before or after the nth write.
     pub(super) mischief: Vec<(usize, bool, Mischief)>,
-    /// How often it has said that something is wrong with it.
+    /// How often a request that changes something has failed, or any with its own fault.
     troubles: u32,
+    /// For how long it has kept its callers waiting, in milliseconds.
+    dawdled: u64,
     /// How late a call may take effect, in milliseconds.
     pub(super) latest: u64,
     writes: usize,
@@ -98,6 +103,7 @@ impl Engine {
                 faults: (0, 0),
                 mischief: Vec::new(),
                 troubles: 0,
+                dawdled: 0,
                 latest: 1,
                 writes: 0,
                 up: true,
@@ -606,9 +612,18 @@ impl State {
         self.faults.0 -= 1;
         let fault = Fault::any(&mut self.dice, write, self.latest);
         self.tell(format!("{}: {fault:?}", call.in_short()));
-        // The engine's own trouble is believed when it lasts.
-        self.troubles += u32::from(fault == Fault::Refuse(500));
-        if fault.may_end_an_update() && (fault != Fault::Refuse(500) || self.troubles > 2) {
+        // The engine's own trouble is believed when it lasts, and whoever is asked through
+        // an engine that dawdles has less time to answer.
+        match fault {
+            Fault::Slow(time) => self.dawdled += time,
+            fault => self.troubles += u32::from(write || fault == Fault::Refuse(500)),
+        }
+        let believed = match fault {
+            Fault::Refuse(500) => self.troubles > 2,
+            Fault::Slow(_) => self.dawdled > HEALTH_TIMEOUT,
+            fault => fault.may_end_an_update(),
+        };
+        if believed {
             self.excuse(fault);
         }
         (Some(fault), nth, latency)
