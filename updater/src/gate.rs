@@ -41,6 +41,8 @@ pub struct Gate {
     /// The start that is counted from, as the engine stamped it; when we saw it first and
     /// how old it was then. From there on nobody can move the clock.
     counted: Option<(String, Instant, Duration)>,
+    /// When it was last seen down: it hasn't run for longer, whatever the clock says by now.
+    down: Option<Instant>,
     /// When it last answered well: one that has may be away for a while again.
     answered: Option<Instant>,
     health: HealthCommand,
@@ -67,10 +69,18 @@ impl Gate {
             published,
             answers_since: None,
             counted: None,
+            down: None,
             answered: None,
             health: HealthCommand::default(),
             cut_short: 0,
             problem: "it has not been asked yet".to_owned(),
+        }
+    }
+
+    /// Keeps in mind that the new container, by an inspect document of this time, is down.
+    pub fn note_if_down(&mut self, looked: Instant, new: &Value) {
+        if new["State"]["Running"] != true {
+            self.down = Some(looked);
         }
     }
 
@@ -136,7 +146,8 @@ impl Gate {
     fn count_from(&mut self, new: &Value) {
         let started = new["State"]["StartedAt"].as_str().unwrap_or_default();
         if self.counted.as_ref().is_none_or(|(known, _, _)| known != started) {
-            self.counted = Some((started.to_owned(), Instant::now(), age(new)));
+            let at_most = self.down.map_or(Duration::MAX, |down| down.elapsed());
+            self.counted = Some((started.to_owned(), Instant::now(), age(new).min(at_most)));
         }
     }
 
@@ -334,5 +345,34 @@ fn health_limit(inspect: &Value) -> Duration {
     match nanoseconds {
         0 => Duration::from_secs(30),
         n => Duration::from_nanos(n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::Plan;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_is_no_older_than_it_was_last_seen_down_whatever_the_clock_says() {
+        let plan: Plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        let gate = || Gate::new(plan.gate.clone(), plan.members[0].clone(), Vec::new());
+        let yesterday = Timestamp::now() - jiff::SignedDuration::from_hours(24);
+        let new = json!({ "State": { "Running": true, "StartedAt": yesterday.to_string() } });
+
+        let mut gate_that_saw_it_start = gate();
+        gate_that_saw_it_start.note_if_down(Instant::now(), &json!({}));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        gate_that_saw_it_start.note_if_down(Instant::now(), &new);
+        gate_that_saw_it_start.count_from(&new);
+        assert_eq!(gate_that_saw_it_start.age(&new), Duration::from_secs(1));
+
+        // Of one that runs already only the clock knows for how long.
+        let mut gate_that_came_later = gate();
+        gate_that_came_later.note_if_down(Instant::now(), &new);
+        gate_that_came_later.count_from(&new);
+        assert!(gate_that_came_later.age(&new) > Duration::from_secs(23 * 3600));
     }
 }

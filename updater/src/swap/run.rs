@@ -113,6 +113,9 @@ impl<'a> Runner<'a> {
             self.seen.note_what_came_before(self.plan, &observed, self.started_by_engine);
             self.seen.note_who_started_old(&observed);
             self.seen.note_who_is_down(looked, &observed);
+            for (gate, new) in self.gates.iter_mut().zip(&observed.new) {
+                gate.note_if_down(looked, new.as_ref().unwrap_or(&Value::Null));
+            }
             let observed = self.seen.added_to(observed);
             let decided = next(self.plan, &observed.facts);
             self.seen.note_what_was_done(&decided);
