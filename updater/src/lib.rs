@@ -11,14 +11,15 @@
 //!
 //! # Ask
 //!
-//! [`launch`] looks at everything that can be refused, fetches the image and fixes
-//! the [`plan`], while the app still serves. [`successor`] makes the create request
-//! of new from old as raw JSON, so that nothing is lost which we have never heard
-//! of. What inspect doesn't show, files that the container wrote into itself, is looked
-//! for as well: it is carried over, or refuses. The old version is asked how it answers
+//! [`launch`] looks at everything that can be refused, fetches the image and fixes the
+//! [`plan`], while the app still serves. [`successor`] makes the create request of new
+//! from old as raw JSON, so that nothing is lost which we have never heard of. What
+//! inspect doesn't show, files that the container wrote into itself, is looked for as
+//! well: it is carried over, or refuses. The old version is asked how it answers
 //! ([`gate::probe`]): new must answer as well, wherever old did, and needs not where it
-//! didn't. A Compose file that would undo the update is named by its line. Who asks from inside a container says `self`: [`identity`] proves which one
-//! that is, and guesses nothing.
+//! didn't. A Compose file that would undo the update is named by its line. Who asks from
+//! inside a container says `self`: [`identity`] proves which one that is, and guesses
+//! nothing.
 //!
 //! # Helper
 //!
@@ -45,13 +46,13 @@
 //! `check` shows the same comparison with what is predicted of new.
 //!
 //! **Who comes back after a power cut** is decided by restart policies. Old is armed
-//! (`always`) from before it is stopped until just before new starts, so a cut in
-//! between brings back a version that works even without us. From there old is `no`,
-//! since new may have touched the data, and the helper alone decides: a new one that went
-//! down with the engine is started once more. The helper knows that it was the engine, since
-//! that counts the restarts of a container (here, its own) from zero when it comes back. New is created
-//! with `no` and gets the app's own policy once it has proved itself. Never are two
-//! armed at once: at boot it would be a coin flip who gets the port.
+//! (`always`) from before it is stopped until just before new starts, so a cut in between
+//! brings back a version that works even without us. From there old is `no`, since new may
+//! have touched the data, and the helper alone decides: a new one that went down with the
+//! engine is started once more. The helper knows that it was the engine, since that counts
+//! the restarts of a container (here, its own) from zero when it comes back. New is
+//! created with `no` and gets the app's own policy once it has proved itself. Never are
+//! two armed at once: at boot it would be a coin flip who gets the port.
 //!
 //! **New is known by a label**, `io.changeover.update`, not by its name, which anybody
 //! may change. A second label, `io.changeover.record`, holds the plan without the
@@ -63,23 +64,25 @@
 //! page is gone; old is kept for another moment ([`plan::GatePlan::stable_seconds`])
 //! against the version that answers once and then falls over.
 //!
-//! **What a person does on purpose stands.** Old started by hand is a rollback, and so is a
-//! new one removed or renamed to `<app>.failed`; a helper stopped or removed stays so until
-//! `resume`. Names and policies are put right, since without them nobody finds the way.
+//! **What a person does on purpose stands.** Old started by hand is a rollback, and so is
+//! a new one removed or renamed to `<app>.failed`; a helper stopped or removed stays so
+//! until `resume`. Names and policies are put right, since without them nobody finds the
+//! way.
 //!
 //! # Data
 //!
 //! Where the plan says so, [`backup`] keeps what the app may write to: a first pass while
 //! it serves, before anything is created; a second one once old is stopped, which finds
-//! only what has changed. In between, still before anything is created, the app may be made
-//! to flush what it holds ([`backup::hook`]). It is put back on the way back, whenever new may have run, and
-//! before old is armed: at a power cut old must not come up by itself on data of new's.
-//! That old is armed, on the way back, therefore means that its data is its own. A helper
-//! that was killed backs up or puts back once more; so that it never overwrites what old
-//! has written since, a snapshot names the starts of the old containers that it was taken
-//! after, and is put back as long as these are their last ones. For the same reason a new
-//! version that fell with the engine is started again only while that is so: where somebody
-//! has started old in between, the data is old's, without a snapshot, and old stays.
+//! only what has changed. In between, still before anything is created, the app may be
+//! made to flush what it holds ([`backup::hook`]). It is put back on the way back,
+//! whenever new may have run, and before old is armed: at a power cut old must not come up
+//! by itself on data of new's. That old is armed, on the way back, therefore means that
+//! its data is its own. A helper that was killed backs up or puts back once more; so that
+//! it never overwrites what old has written since, a snapshot names the starts of the old
+//! containers that it was taken after, and is put back as long as these are their last
+//! ones. For the same reason a new version that fell with the engine is started again only
+//! while that is so: where somebody has started old in between, the data is old's, without
+//! a snapshot, and old stays.
 //!
 //! What people do with backups, `changeover backup`, is an [`errand`](backup::errand) of a
 //! container of its own: the backups are on the engine's host, which may be elsewhere.
@@ -87,31 +90,32 @@
 //! # Hand-over
 //!
 //! Who answers on the app's port is not a step but a consequence: before every call
-//! [`handover::Switch`] is set to what the facts ask for. A redirect by nftables is
-//! the default: the engine keeps the port, nothing conflicts, and the kernel takes
-//! the rules away with our process. Where that is not possible the port is bound
-//! while no container holds it, and let go before any start. Our own probes carry a
-//! socket mark and see the published port while visitors see the page. The kernel remembers
-//! connections for longer than they last, with the way that each took: those that are no
-//! more it is made to forget at each change, or the next visitor from the same port would
-//! take that way, past the rules. An app in another
-//! container's network is asked at that one's address, and its page stands before those of
-//! that one's ports which are the app's ([`plan::Published::lent`]); they are never free.
+//! [`handover::Switch`] is set to what the facts ask for. A redirect by nftables is the
+//! default: the engine keeps the port, nothing conflicts, and the kernel takes the rules
+//! away with our process. Where that is not possible the port is bound while no container
+//! holds it, and let go before any start. Our own probes carry a socket mark and see the
+//! published port while visitors see the page. The kernel remembers connections for longer
+//! than they last, with the way that each took: those that are no more it is made to
+//! forget at each change, or the next visitor from the same port would take that way, past
+//! the rules. An app in another container's network is asked at that one's address, and
+//! its page stands before those of that one's ports which are the app's
+//! ([`plan::Published::lent`]); they are never free.
 //!
 //! # Gate
 //!
 //! [`gate`] asks new itself, by its own address, then runs its HEALTHCHECK command
 //! (the engine would wait for an interval first), then visits the published ports.
 //! Its time limit counts from the container's start, so a restarted helper grants no
-//! fresh one. On the host's network the HEALTHCHECK waits until the page is gone,
-//! which would answer it.
+//! fresh one; where we saw new start, a clock that somebody moves takes none away. On the
+//! host's network the HEALTHCHECK waits until the page is gone, which would answer it.
 //!
 //! # Page
 //!
 //! [`page`] serves `maintenance-ui/`: 503 on every path and method, JSON for machines,
-//! [`status`] and an event stream under `/.changeover/`. It knows nothing of the
-//! engine; what an anonymous visitor must not see isn't there. Where the app speaks TLS, the page
-//! does with the app's [`certificate`], which never travels: the helper reads it.
+//! [`status`] and an event stream under `/.changeover/`. It knows nothing of the engine;
+//! what an anonymous visitor must not see isn't there. Where the app speaks TLS, the page
+//! does with the app's [`certificate`], which never travels: the helper reads it. It has
+//! threads of its own, for half of the processors: no crowd holds up the swap.
 //!
 //! # Stand down
 //!
@@ -123,11 +127,11 @@
 //! # Tell
 //!
 //! Before it stands down, the helper tells how it ended: [`account`] is made of its own
-//! events, be they of a run before it was killed. [`history`] appends it to a file that the
-//! app or its operator has named, [`notify`] posts it to the version that serves, signed
-//! with a key that only the place of a file is known of. Both at least once, neither of
-//! them worth an update. [`available`] is the other end: what is new, by registries and
-//! forges, over [`http`].
+//! events, be they of a run before it was killed. [`history`] appends it to a file that
+//! the app or its operator has named, [`notify`] posts it to the version that serves,
+//! signed with a key that only the place of a file is known of. Both at least once,
+//! neither of them worth an update. [`available`] is the other end: what is new, by
+//! registries and forges, over [`http`].
 //!
 //! # Sets
 //!
@@ -139,11 +143,10 @@
 //!
 //! # Where things are
 //!
-//! [`engine`] is the only place that names bollard or the socket; which engine it is, it finds out
-//! as `docker` does. [`events`] go from
-//! the helper's standard output, by way of [`follow`], to whoever waits; [`progress`]
-//! turns decisions into events and the page's status. [`cli`] is the program, [`config`]
-//! the file with its settings.
+//! [`engine`] is the only place that names bollard or the socket; which engine it is, it
+//! finds out as `docker` does. [`events`] go from the helper's standard output, by way of
+//! [`follow`], to whoever waits; [`progress`] turns decisions into events and the page's
+//! status. [`cli`] is the program, [`config`] the file with its settings.
 //!
 //! # What is proven, and under which assumptions
 //!
@@ -158,13 +161,13 @@
 //! - an engine that comes back counts restarts from zero, and a crash counts as one.
 //!
 //! **A thousand updates by the dice** (`seeded.rs`, where the promises are listed) run the
-//! whole program against an engine that delays, refuses, cuts, garbles, hangs and restarts,
-//! with clocks that jump, helpers dying and people meddling. They assume that an engine
-//! carries out what it has left without an answer within ten seconds, and with a helper that
-//! dies as well within three: for so long the helper stays when it has gone back, and puts
-//! right what comes late. A stop has the app's stop time on top of that, if there may be
-//! one, and until old is seen down after that. What the next look shows as done is not
-//! waited for.
+//! whole program against an engine that delays, refuses, cuts, garbles, hangs and
+//! restarts, with clocks that jump, helpers dying and people meddling. They assume that an
+//! engine carries out what it has left without an answer within ten seconds, and with a
+//! helper that dies as well within three: for so long the helper stays when it has gone
+//! back, and puts right what comes late. A stop has the app's stop time on top of that, if
+//! there may be one, and until old is seen down after that. What the next look shows as
+//! done is not waited for.
 //!
 //! **The engine suite** checks the assumptions on real engines: it cuts the wire at every
 //! call, kills helper and engine in and after every step, cuts the power, fills the disk,
