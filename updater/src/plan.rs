@@ -551,6 +551,8 @@ pub mod labels {
     pub const BACKUP_EXCLUDE: &str = "io.changeover.backup-exclude";
     /// What the app is made to do before: [`Hook`](crate::backup::hook::Hook).
     pub const BEFORE_BACKUP: &str = "io.changeover.before-backup";
+    /// Where it is looked for what is new: what `--source` of `available` takes.
+    pub const SOURCE: &str = "io.changeover.source";
     /// Compose's own: of which service a container is one.
     pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
     /// What every label of ours starts with.
@@ -558,8 +560,33 @@ pub mod labels {
 
     /// Whether a label is our own note on a container, and not the user's word to us.
     pub fn is_ours(label: &str) -> bool {
-        let users =
-            [NOTIFY, NOTIFY_KEY, HISTORY, BACKUP, BACKUP_EXCLUDE, BEFORE_BACKUP].contains(&label);
+        let users = [NOTIFY, NOTIFY_KEY, HISTORY, SOURCE, BACKUP, BACKUP_EXCLUDE, BEFORE_BACKUP]
+            .contains(&label);
         label.starts_with(PREFIX) && !users && !label.starts_with(PAGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::labels;
+
+    #[test]
+    fn what_a_label_of_the_users_says_stays_with_the_app() {
+        for users in [
+            labels::NOTIFY,
+            labels::NOTIFY_KEY,
+            labels::HISTORY,
+            labels::SOURCE,
+            labels::BACKUP,
+            labels::BACKUP_EXCLUDE,
+            labels::BEFORE_BACKUP,
+            "io.changeover.page.title",
+            "org.opencontainers.image.source",
+        ] {
+            assert!(!labels::is_ours(users), "{users}");
+        }
+        for ours in [labels::UPDATE, labels::RECORD, labels::ROLE, labels::PLAN] {
+            assert!(labels::is_ours(ours), "{ours}");
+        }
     }
 }

@@ -147,6 +147,21 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// The feed of a project by the address at which people see it, where the forge is a
+    /// well-known one; whatever file or branch of it that leads to.
+    pub fn of_project(address: &str) -> Option<Feed> {
+        let rest = address.trim().strip_prefix("https://")?;
+        let (forge, path) = rest.split_once('/')?;
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let project = match forge {
+            "gitlab.com" => path.split("/-/").next().unwrap_or_default().to_owned(),
+            _ => path.split('/').take(2).collect::<Vec<_>>().join("/"),
+        };
+        format!("https://{forge}/{project}").parse().ok()
+    }
+}
+
 impl FromStr for Feed {
     type Err = String;
 
@@ -197,6 +212,35 @@ impl fmt::Display for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_project_is_known_by_its_address() {
+        let of = |address: &str| Feed::of_project(address).map(|feed| feed.to_string());
+        let web = Some("https://github.com/acme/web".to_owned());
+        for address in [
+            "https://github.com/acme/web",
+            "https://github.com/acme/web.git",
+            "https://github.com/acme/web/",
+            "https://github.com/acme/web/tree/main/docker",
+            "https://github.com/acme/web?tab=readme#top",
+        ] {
+            assert_eq!(of(address), web, "{address}");
+        }
+        let gitlab = of("https://gitlab.com/acme/tools/web/-/tree/main");
+        assert_eq!(gitlab.as_deref(), Some("https://gitlab.com/acme/tools/web"));
+        assert!(of("https://codeberg.org/acme/web").is_some());
+        for other in [
+            "",
+            "acme/web",
+            "git@github.com:acme/web.git",
+            "http://github.com/acme/web",
+            "https://github.com/acme",
+            "https://github.com.evil.example/acme/web",
+            "https://git.acme.example/acme/web",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn feeds_are_found_where_forges_have_them() {

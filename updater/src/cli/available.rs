@@ -1,6 +1,7 @@
 //! `available`: what is new.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,11 +11,15 @@ use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit, duration};
 use crate::available::{
-    Available, AvailableError, Cache, Channel, Current, ImageState, Question, Repository, Source,
-    Version,
+    Available, AvailableError, Cache, Channel, Current, Feed, ImageState, Question, Repository,
+    Source, Version,
 };
 use crate::engine::{Engine, Wishes, split_reference};
 use crate::launch;
+use crate::plan::labels;
+
+/// By which images name their project.
+const OCI_SOURCE: &str = "org.opencontainers.image.source";
 
 /// Say what is new, and whether its image is there.
 #[derive(Debug, Args)]
@@ -25,9 +30,11 @@ pub struct AvailableCommand {
     pub name: Option<String>,
     /// Where to look: `registry` for the tags of the image, or the releases of
     /// github:owner/name, gitlab:group/name, gitea:https://host/owner/name,
-    /// forgejo:https://host/owner/name.
-    #[arg(long, env = "CHANGEOVER_SOURCE", value_name = "SOURCE", default_value = "registry", value_parser = str::parse::<Source>)]
-    pub source: Source,
+    /// forgejo:https://host/owner/name; `image` for those of the project that the image
+    /// names by its label org.opencontainers.image.source [default: what the app's label
+    /// io.changeover.source says, otherwise the registry].
+    #[arg(long, env = "CHANGEOVER_SOURCE", value_name = "SOURCE", value_parser = str::parse::<LookIn>)]
+    pub source: Option<LookIn>,
     /// The image [default: the one that the app runs].
     #[arg(long, env = "CHANGEOVER_AVAILABLE_IMAGE", value_name = "REF")]
     pub image: Option<String>,
@@ -57,6 +64,56 @@ pub struct AvailableCommand {
     pub timeout: Duration,
 }
 
+/// What is asked for by `--source`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookIn {
+    /// What the image says of itself.
+    OfImage,
+    /// This.
+    Named(Source),
+}
+
+impl FromStr for LookIn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LookIn, String> {
+        match text {
+            "image" => Ok(LookIn::OfImage),
+            named => named.parse().map(LookIn::Named),
+        }
+    }
+}
+
+/// The source that is meant, and whether it was a person who said so. Labels come with the
+/// image, whose makers have no say in who hears a token.
+fn source_of(wanted: Option<LookIn>, labels: &Value) -> Result<(Source, bool), AvailableError> {
+    let label = |name: &str| labels[name].as_str().filter(|text| !text.is_empty());
+    match wanted {
+        Some(LookIn::Named(source)) => Ok((source, true)),
+        Some(LookIn::OfImage) => {
+            let project = label(OCI_SOURCE).ok_or_else(|| AvailableError::Asked {
+                what: format!("the app's image has no label {OCI_SOURCE}"),
+                hint: "--source names its project, say github:owner/name",
+            })?;
+            let feed = Feed::of_project(project).ok_or_else(|| AvailableError::Asked {
+                what: format!("the label {OCI_SOURCE} says {project:?}, and not what forge that is"),
+                hint: "--source says so: gitea:https://host/owner/name, gitlab:https://host/group/name",
+            })?;
+            Ok((Source::Feed(feed), false))
+        }
+        None => match label(labels::SOURCE) {
+            None => Ok((Source::Registry, false)),
+            Some(source) => {
+                let source = source.parse().map_err(|why| AvailableError::Asked {
+                    what: format!("the label {} can't be used: {why}", labels::SOURCE),
+                    hint: "--source counts before it",
+                })?;
+                Ok((source, false))
+            }
+        },
+    }
+}
+
 pub(super) async fn available(
     wishes: Wishes,
     args: AvailableCommand,
@@ -80,11 +137,13 @@ pub(super) async fn available(
         hint: "an app that was made from an image without a name has no registry; --image names one",
     };
     let repository = image.as_deref().map(|image| Repository::of(image, in_the_clear));
+    let (source, is_named) = source_of(args.source, &found.labels)?;
+    let token = args.token_file.as_deref().filter(|_| is_named);
     let question = Question {
         repository: repository.transpose().map_err(asked)?,
         credentials: image.as_deref().and_then(launch::stored_credentials),
-        token: args.token_file.as_deref().map(read_token).transpose()?,
-        source: args.source,
+        token: token.map(read_token).transpose()?,
+        source,
         current: found.current,
         platform: args.platform.unwrap_or(found.platform),
         channel: args.channel,
@@ -107,12 +166,14 @@ pub(super) async fn available(
 struct Found {
     current: Current,
     platform: String,
+    labels: Value,
 }
 
 impl Default for Found {
     fn default() -> Found {
         let architecture = launch::canonical(std::env::consts::ARCH);
-        Found { current: Current::default(), platform: format!("linux/{architecture}") }
+        let platform = format!("linux/{architecture}");
+        Found { current: Current::default(), platform, labels: Value::Null }
     }
 }
 
@@ -145,7 +206,8 @@ impl Found {
             None => Found::default().platform,
         };
         let version = tag.or_else(labelled);
-        Ok(Found { current: Current { reference, version, digests }, platform })
+        let labels = container["Config"]["Labels"].clone();
+        Ok(Found { current: Current { reference, version, digests }, platform, labels })
     }
 }
 
@@ -183,4 +245,38 @@ fn in_words(answer: &Available) -> String {
         notes.lines().take(20).for_each(|line| text.push_str(&format!("\n  | {line}")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_source_is_the_one_that_is_named_or_the_one_that_a_label_names() {
+        let github: Source = "github:acme/web".parse().expect("a source");
+        let of = |wanted: Option<&str>, labels: Value| {
+            source_of(wanted.map(|text| text.parse().expect("good")), &labels)
+        };
+        let oci = |url: &str| json!({ OCI_SOURCE: url });
+        let own =
+            |text: &str| json!({ labels::SOURCE: text, OCI_SOURCE: "https://gitlab.com/a/b" });
+        let found = |wanted, labels| of(wanted, labels).expect("a source");
+        assert_eq!(found(None, Value::Null), (Source::Registry, false));
+        // That one is for people who read; many images name a project without releases.
+        assert_eq!(found(None, oci("https://github.com/acme/web")), (Source::Registry, false));
+        assert_eq!(
+            found(Some("image"), oci("https://github.com/acme/web")),
+            (github.clone(), false)
+        );
+        assert_eq!(found(None, own("github:acme/web")), (github.clone(), false));
+        assert_eq!(found(Some("registry"), own("github:acme/web")), (Source::Registry, true));
+        assert_eq!(found(Some("github:acme/web"), Value::Null), (github, true));
+        let refused = |wanted, labels| of(wanted, labels).expect_err("no source").to_string();
+        assert!(refused(Some("image"), Value::Null).contains("has no label org.opencontainers"));
+        let unknown = refused(Some("image"), oci("https://git.acme.example/acme/web"));
+        assert!(unknown.contains("git.acme.example") && unknown.contains("gitea:https://"));
+        assert!(refused(None, own("acme")).contains("io.changeover.source"));
+    }
 }

@@ -134,7 +134,7 @@ fn an_app_updates_itself(kind: EngineKind) {
 }
 
 /// `docker exec web …`; returns what it printed.
-fn exec(world: &World, command: &[&str]) -> String {
+pub(super) fn exec(world: &World, command: &[&str]) -> String {
     let body = json!({ "Cmd": command, "AttachStdout": true, "AttachStderr": true });
     let (status, made) = world.lab.api("POST", "/containers/web/exec", Some(&body));
     assert_eq!(status, 201, "{made}");
