@@ -255,7 +255,12 @@ pub(super) async fn rollback(
     if request.pull == PullPolicy::Always {
         request.pull = PullPolicy::Missing;
     }
-    bring_in(engine, &request, &args.helper, output).await
+    let exit = bring_in(engine, &request, &args.helper, output).await?;
+    if matches!(exit, Exit::Done) && !args.helper.detach {
+        // To go back after the end is an update like any other, and was told as one.
+        output.say(&format!("`{app}` has gone back to {image}"));
+    }
+    Ok(exit)
 }
 
 /// The reference that leads to the image of before: the user's own as long as it

@@ -33,13 +33,16 @@ fn back_after_the_commit(kind: EngineKind) {
     world.image("app:1", &[("VERSION", "3")], &[]);
     update(&world, "app:1").expect(0);
     world.assert_settled("3", false);
-    rollback().expect(0);
+    let done = world.command(&["rollback", "web", "--stable", "0s"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let id = first.as_str().expect("an id");
+    assert!(said.ends_with(&format!("`web` has gone back to {id}\n")), "{said}");
     world.assert_settled("1", false);
     assert_eq!(world.inspect("web").expect("web is there")["Image"], first);
     // An image that is gone can't be gone back to.
     update(&world, "app:2").expect(0);
-    let path = format!("/images/{}?force=true", first.as_str().expect("an id"));
-    docker(&world, "DELETE", &path);
+    docker(&world, "DELETE", &format!("/images/{id}?force=true"));
     refused(&world, &["rollback", "web"], &["web", "its image is gone"]);
 }
 
