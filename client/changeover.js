@@ -14,11 +14,13 @@ const SILENCE = 25000; // The page's stream says something every ten seconds.
 const SETTLE = 4000; // For so long the helper watches a new version that has answered.
 const NOT_ONCE = 60000; // An old version that is back for so long was not updated.
 const PATIENCE = 600000; // From then on we say that it is taking long.
+const AGAIN = [500, 1000, 2000, 4000, 8000]; // When an app that doesn't answer is asked again.
 
 /** Follows one app. Fires `change` whenever `state` is another. */
 export class Update extends EventTarget {
   #job = null;
   #stopped = true;
+  #away = false;
   #wake = () => {};
   #state = { phase: "idle" };
 
@@ -51,8 +53,11 @@ export class Update extends EventTarget {
       this.#show({ ...this.#about(), phase: "preparing" });
       return this.follow();
     }
-    const answer = await this.#ask();
-    if (this.#job || answer.kind !== "app") return this.#state;
+    this.#away = false;
+    const answer = await this.#askAgain(AGAIN);
+    if (this.#job || this.#away) return this.#state;
+    if (answer.kind === "page") return this.follow();
+    if (answer.kind !== "app") return this.#state;
     const { version, available } = answer.app;
     this.#known = answer.app;
     if (!available?.version) return this.#show({ phase: "idle", from: version });
@@ -67,7 +72,7 @@ export class Update extends EventTarget {
     if (this.#job) return this.#state;
     const { from, to } = this.#state;
     this.#show({ phase: "starting", from, to });
-    const before = await this.#ask();
+    const before = await this.#askAgain(AGAIN.slice(0, 3));
     if (before.kind === "page") return this.follow();
     if (before.kind !== "app") return this.#show({ phase: "available", from, to, failed: true });
     const { version, boot, last } = before.app;
@@ -102,6 +107,7 @@ export class Update extends EventTarget {
   /** Looks away. What is under way goes on, and `check` finds it again. */
   stop() {
     this.#stopped = true;
+    this.#away = true;
     this.#wake();
   }
 
@@ -130,9 +136,9 @@ export class Update extends EventTarget {
   }
 
   #judgeApp({ version, boot, running, last }, { jitter, long }) {
-    const { from, to, before, word } = this.#job;
+    const { from, to, before, word, seen } = this.#job;
     const told = last?.update && last.update !== before && !running ? last : null;
-    if (boot === from.boot || !from.boot) {
+    if (boot === from.boot || (!from.boot && !seen)) {
       // Still the old one, even if a cache says another version. It may have been refused.
       if (told && told.outcome !== "updated") return this.#end(told.outcome, { reason: told.reason });
       if (!from.boot) this.#remember({ ...this.#job, from: { version, boot } });
@@ -143,7 +149,8 @@ export class Update extends EventTarget {
     const stays = Date.now() - this.#job.since;
     if (told) return this.#end(told.outcome, { reason: told.reason, version });
     const back = word === "rolled-back" || this.#job.back;
-    const isNew = version !== from.version || (to === from.version && (word === "updated" || !back));
+    // Who came when the page was there already knows no old version: the page's word counts.
+    const isNew = from.boot ? version !== from.version || (to === from.version && (word === "updated" || !back)) : !back;
     if (running) {
       this.#show({ ...this.#about(), phase: isNew ? "proving" : "rolling-back", long });
       return 1000 * jitter;
@@ -168,6 +175,7 @@ export class Update extends EventTarget {
     this.#remember({
       ...job,
       seen: true,
+      from: job.from.boot ? job.from : { ...job.from, version: status.from ?? "" },
       update: status.update,
       to: job.to ?? status.to,
       back: (job.back && !other) || /^roll/.test(status.phase),
@@ -272,6 +280,18 @@ export class Update extends EventTarget {
     } finally {
       clearTimeout(alarm);
     }
+  }
+
+  // The same, and once more after each of these pauses as long as nobody answers: an app
+  // under load, or one that is just starting, is no app without news.
+  async #askAgain(pauses) {
+    let answer = await this.#ask();
+    for (const pause of pauses) {
+      if (answer.kind !== "nobody" || this.#away) break;
+      await this.#sleep(pause);
+      if (!this.#away) answer = await this.#ask();
+    }
+    return answer;
   }
 
   // Null if it was accepted or nobody knows; otherwise why not.

@@ -29,7 +29,8 @@ const gone = () => {
 const offer = { available: { version: "2" } };
 
 // Presses yes; `answers` are given one after the other, the last one for ever.
-async function press(answers, { post = () => new Response(null, { status: 202 }), reloads = [], old = offer } = {}) {
+// `before` come first, when the app is asked what is new.
+async function press(answers, { post = () => new Response(null, { status: 202 }), reloads = [], old = offer, before = [] } = {}) {
   const kept = new Map();
   const storage = {
     getItem: (key) => kept.get(key) ?? null,
@@ -47,7 +48,7 @@ async function press(answers, { post = () => new Response(null, { status: 202 })
       return post();
     }
     assert.equal(cache, "no-store");
-    if (!pressed) return app("1", "a", old);
+    if (!pressed) return (before.shift() ?? (() => app("1", "a", old)))();
     const next = answers[Math.min(seen.asked++, answers.length - 1)];
     return next();
   };
@@ -147,6 +148,24 @@ const cases = {
   async "an answer that was lost is followed and not asked for again"() {
     const { state } = await press([old, () => page("updating"), next], { post: gone });
     assert.equal(state.phase, "updated");
+  },
+  async "an app that is slow to answer is asked again, before and after the yes"() {
+    const ok = () => app("1", "a", offer);
+    const { state, phases } = await press([() => page("updating"), next], { before: [gone, proxy, ok, gone, proxy, ok] });
+    assert.equal(state.phase, "updated");
+    assert.deepEqual(phases.slice(0, 2), ["available", "starting"]);
+  },
+  async "an app that doesn't answer at all is told, and nothing is started"() {
+    const update = new Update({ fetch: async () => gone(), storage: null });
+    assert.equal((await update.check()).phase, "idle");
+    const { phase, failed } = await update.start();
+    assert.deepEqual([phase, failed], ["available", true]);
+  },
+  async "what is under way when the app is opened is followed"() {
+    const open = (...answers) =>
+      new Update({ fetch: async () => (answers.length > 1 ? answers.shift() : answers[0])(), storage: null }).check();
+    assert.equal((await open(() => page("updating"), () => page("updated"), next)).phase, "updated");
+    assert.equal((await open(() => page("updating"), () => page("rolled-back"), back)).phase, "rolled-back");
   },
   async "what is under way already is followed"() {
     const { state } = await press([() => page("updating"), next], { post: () => new Response("busy", { status: 409 }) });
