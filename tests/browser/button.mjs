@@ -14,6 +14,7 @@ mkdirSync(folder, { recursive: true });
 const browser = await launch();
 const context = await browser.newContext({ locale: "en-GB", viewport: { width: 900, height: 700 } });
 const page = await context.newPage();
+page.setDefaultTimeout(60_000);
 // A connection that fails while the app is away is to be expected here; nothing else is.
 const wrong = watch(page, origin, /net::ERR_(CONNECTION|EMPTY_RESPONSE)/);
 const posts = [];
@@ -34,6 +35,13 @@ await page.addInitScript(() => {
   });
 });
 const problems = [];
+// What was seen until then tells more than where the script stood.
+process.on("uncaughtException", async (error) => {
+  await page.screenshot({ path: `${folder}/failed.png` }).catch(() => {});
+  const text = await page.locator("body").innerText({ timeout: 1000 }).catch(String);
+  console.log(JSON.stringify({ error: String(error), at: page.url(), text, phases, posts, wrong, said: [...said] }));
+  process.exit(1);
+});
 async function look(name) {
   await page.screenshot({ path: `${folder}/${name}.png` });
   // The app's policy keeps axe out of the page's own world, so it goes in beside it.

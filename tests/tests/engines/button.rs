@@ -79,6 +79,7 @@ fn press(kind: EngineKind, vices: &[(&str, &str)], timeout: &str, more: &[&str])
         .expect("node runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     let seen: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("no JSON: {said}"));
+    assert_eq!(seen["error"], Value::Null, "{seen:#}");
     assert_eq!((&seen["wrong"], &seen["problems"]), (&json!([]), &json!([])), "{seen:#}");
     assert_eq!(seen["afterNo"], 0, "a no sends nothing: {seen:#}");
     let posts = seen["posts"].as_array().cloned().unwrap_or_default();

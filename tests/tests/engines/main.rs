@@ -21,6 +21,7 @@ mod visitors;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use changeover_tests::lab::{self, EngineKind};
 use changeover_tests::world;
@@ -36,6 +37,9 @@ pub(crate) struct Case {
     /// Panics if it doesn't hold.
     pub(crate) run: fn(EngineKind),
 }
+
+/// By case and engine: how long it took, unless it failed.
+type Results = BTreeMap<&'static str, BTreeMap<&'static str, Option<Duration>>>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    let results: Arc<Mutex<BTreeMap<&'static str, BTreeMap<&'static str, bool>>>> = Arc::default();
+    let results: Arc<Mutex<Results>> = Arc::default();
     let machine = Arc::new(RwLock::new(()));
     let mut trials = Vec::new();
     let docker = cases.iter().flat_map(|case| EngineKind::ALL.map(|kind| (case, kind)));
@@ -81,9 +85,12 @@ fn main() -> ExitCode {
         let (name, alone, run) = (case.name, case.alone, case.run);
         let (results, machine) = (results.clone(), machine.clone());
         trials.push(Trial::test(format!("{kind}::{name}"), move || {
-            let run = || std::panic::catch_unwind(|| run(kind));
+            let run = || {
+                let begun = Instant::now();
+                (std::panic::catch_unwind(|| run(kind)), begun.elapsed())
+            };
             // A lock that a failed case has poisoned is still a lock.
-            let done = match alone {
+            let (done, took) = match alone {
                 true => {
                     let _all = machine.write().unwrap_or_else(|broken| broken.into_inner());
                     run()
@@ -94,7 +101,8 @@ fn main() -> ExitCode {
                 }
             };
             let mut results = results.lock().unwrap_or_else(|broken| broken.into_inner());
-            results.entry(name).or_default().insert(kind.version(), done.is_ok());
+            let result = done.is_ok().then_some(took);
+            results.entry(name).or_default().insert(kind.version(), result);
             done.map_err(|panic| Failed::from(words_of(&*panic)))
         }));
     }
@@ -111,7 +119,7 @@ pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or_else(|| "panicked".to_owned())
 }
 
-fn print_table(results: &BTreeMap<&str, BTreeMap<&str, bool>>) {
+fn print_table(results: &Results) {
     if results.is_empty() {
         return;
     }
@@ -119,9 +127,9 @@ fn print_table(results: &BTreeMap<&str, BTreeMap<&str, bool>>) {
     println!("\n{:<78}{}", "case", engines.map(|engine| format!("{engine:>10}")).join(""));
     for (case, by_engine) in results {
         let cell = |engine| match by_engine.get(engine) {
-            Some(true) => "ok",
-            Some(false) => "FAILED",
-            None => "-",
+            Some(Some(took)) => format!("ok {:.0} s", took.as_secs_f64()),
+            Some(None) => "FAILED".to_owned(),
+            None => "-".to_owned(),
         };
         let row = engines.map(|engine| format!("{:>10}", cell(engine))).join("");
         println!("{:<78}{row}", case.replace('_', " "));
