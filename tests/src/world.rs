@@ -18,6 +18,9 @@ use crate::load::{Target, netns};
 /// How long anything may take that a case waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What [`World::run_neighbour`] calls its container.
+const NEIGHBOUR: &str = "neighbour";
+
 /// Looks at all that our program has printed: its command line, and the lines.
 pub type Judge = fn(&[String], &[Value]);
 
@@ -93,6 +96,14 @@ impl World {
         let id = self.run("web", &web(image));
         self.wait_for_http(8080);
         id
+    }
+
+    /// Another container of the same app, on 8090, that nobody updates.
+    pub fn run_neighbour(&self, image: &str) {
+        let mut body = web(image);
+        body["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"] = json!("8090");
+        self.run(NEIGHBOUR, &body);
+        self.wait_for_http(8090);
     }
 
     /// `docker inspect`; `None` if there is no such container.
@@ -260,7 +271,8 @@ impl World {
         assert_eq!(web["State"]["Running"], true, "web runs");
         assert_eq!(web["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
         self.wait(&format!("version {version} on 8080"), || self.visit(8080) == version);
-        let names = self.containers();
+        let mut names = self.containers();
+        names.retain(|name| name != NEIGHBOUR);
         let expected: &[&str] =
             if evidence { &["web", "web.changeover", "web.failed"] } else { &["web"] };
         assert_eq!(names, expected, "containers at the end");

@@ -10,7 +10,9 @@ mod stopping;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use changeover_tests::lab::EngineKind;
 use changeover_tests::load::{Class, Load, Options, Report, Story, Target, netns};
 use changeover_tests::world::{Done, Running, World};
 use serde_json::{Value, json};
@@ -98,6 +100,25 @@ fn from_host(world: &World, ip: impl Into<IpAddr>, port: u16) -> Target {
 fn a_few_visitors(targets: Vec<Target>) -> Load {
     let load = Load::start(Options { rate_per_second: 50, ..Options::new(targets) });
     load.expect("the load starts")
+}
+
+/// Runs a case that counts every visitor of 1000 a second beside an app that nobody
+/// touches. If that one's few visitors fail as well, it was the machine: then the case says
+/// nothing about us, and is run once more, at most three times in all.
+fn beside_a_neighbour(kind: EngineKind, case: impl Fn(&World)) {
+    for further in (0..3).rev() {
+        let world = World::start(kind);
+        world.images(&[1]);
+        world.run_neighbour("app:1");
+        let neighbours = a_few_visitors(world.targets(8090));
+        let ended = catch_unwind(AssertUnwindSafe(|| case(&world)));
+        let starved = neighbours.stop();
+        let Err(panic) = ended else { return };
+        if starved.failures().is_empty() || further == 0 {
+            resume_unwind(panic);
+        }
+        eprintln!("{kind}: nobody answered for the untouched app either, once more:\n{starved}");
+    }
 }
 
 /// Waits until every target has had some more answers than now.

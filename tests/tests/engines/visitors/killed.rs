@@ -1,5 +1,6 @@
 //! Somebody is killed in the middle while visitors come.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use changeover_tests::world::World;
 use serde_json::Value;
 
 use super::{
-    a_few_visitors, assert_order, assert_story, assert_undisturbed, case, from_host, image,
-    let_some_more_come, spawn_update,
+    a_few_visitors, assert_order, assert_story, assert_undisturbed, beside_a_neighbour, case,
+    from_host, image, let_some_more_come, spawn_update,
 };
 use crate::Case;
 
@@ -39,19 +40,25 @@ fn a_helper_killed_just_before_the_stop_costs_no_request(kind: EngineKind) {
 /// when the signal arrives, that was another case than this one: try again.
 fn killed_while_old_runs(kind: EngineKind, at: fn(&Value) -> bool) {
     for _ in 0..5 {
-        let world = World::start(kind);
-        world.images(&[1, 2]);
-        world.run_web("app:1");
-        let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
-        let_some_more_come(&world, &load);
-        let mut running = spawn_update(&world, 2, &[]);
-        running.wait_for("the moment", at);
-        world.lab.crash_container("web.changeover");
-        let done = running.finish().expect(0);
-        world.assert_settled("2", false);
-        // The page comes just before the stop, once for each helper that gets so far.
-        if done.events.iter().filter(|e| e["event"] == "page" && e["shown"] == true).count() == 1 {
-            assert_story(&world, load, Story::Update);
+        let early = Cell::new(false);
+        beside_a_neighbour(kind, |world| {
+            world.images(&[2]);
+            world.run_web("app:1");
+            let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
+            let_some_more_come(world, &load);
+            let mut running = spawn_update(world, 2, &[]);
+            running.wait_for("the moment", at);
+            world.lab.crash_container("web.changeover");
+            let done = running.finish().expect(0);
+            world.assert_settled("2", false);
+            // The page comes just before the stop, once for each helper that gets so far.
+            let shown = |e: &&Value| e["event"] == "page" && e["shown"] == true;
+            early.set(done.events.iter().filter(shown).count() == 1);
+            if early.get() {
+                assert_story(world, load, Story::Update);
+            }
+        });
+        if early.get() {
             return;
         }
     }

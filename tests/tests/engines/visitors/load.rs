@@ -4,7 +4,9 @@ use changeover_tests::lab::EngineKind;
 use changeover_tests::load::{Load, Options, Story};
 use changeover_tests::world::World;
 
-use super::{assert_evidence, assert_story, case, image_with, let_some_more_come, update};
+use super::{
+    assert_evidence, assert_story, beside_a_neighbour, case, image_with, let_some_more_come, update,
+};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -15,32 +17,33 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn an_update_under_load_fails_no_request(kind: EngineKind) {
-    let world = World::start(kind);
-    world.images(&[1, 2]);
-    world.run_web("app:1");
-    let images = world.image_references();
-    let before = belongings(&world);
-    let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
-    let_some_more_come(&world, &load);
-    world.changeover(&["update", "web", "--image", "app:2"]).expect(0);
-    assert_story(&world, load, Story::Update);
-    world.assert_settled("2", false);
-    assert_eq!(world.image_references(), images, "images are as before");
-    assert_eq!(belongings(&world), before, "networks and volumes are as before");
+    beside_a_neighbour(kind, |world| {
+        world.images(&[2]);
+        world.run_web("app:1");
+        let images = world.image_references();
+        let before = belongings(world);
+        let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
+        let_some_more_come(world, &load);
+        world.changeover(&["update", "web", "--image", "app:2"]).expect(0);
+        assert_story(world, load, Story::Update);
+        world.assert_settled("2", false);
+        assert_eq!(world.image_references(), images, "images are as before");
+        assert_eq!(belongings(world), before, "networks and volumes are as before");
+    });
 }
 
 fn a_rollback_under_load_fails_no_request(kind: EngineKind) {
-    let world = World::start(kind);
-    world.images(&[1]);
-    let sick = [("UNHEALTHY_MS", "always")];
-    image_with(&world, 2, &sick, &[r#"HEALTHCHECK CMD ["/sample-app","healthcheck"]"#]);
-    world.run_web("app:1");
-    let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
-    let_some_more_come(&world, &load);
-    update(&world, 2, &["--health-timeout", "1s"]).expect(20);
-    assert_story(&world, load, Story::Rollback);
-    world.assert_settled("1", true);
-    assert_evidence(&world);
+    beside_a_neighbour(kind, |world| {
+        let sick = [("UNHEALTHY_MS", "always")];
+        image_with(world, 2, &sick, &[r#"HEALTHCHECK CMD ["/sample-app","healthcheck"]"#]);
+        world.run_web("app:1");
+        let load = Load::start(Options::new(world.targets(8080))).expect("the load starts");
+        let_some_more_come(world, &load);
+        update(world, 2, &["--health-timeout", "1s"]).expect(20);
+        assert_story(world, load, Story::Rollback);
+        world.assert_settled("1", true);
+        assert_evidence(world);
+    });
 }
 
 /// Names of networks and volumes.
