@@ -45,7 +45,7 @@ const silence = () => {};
 const nobody = (request) => request.socket.destroy();
 
 // A server whose answers change: `at` has one for the page's own addresses, and one for the rest.
-async function serve(at) {
+async function serve(at, options = {}) {
   const seen = [];
   const server = createServer((request, response) => {
     if (request.url === "/favicon.ico") return app(0)(request, response);
@@ -55,7 +55,7 @@ async function serve(at) {
   });
   server.keepAliveTimeout = 1;
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const context = await browser.newContext();
+  const context = await browser.newContext(options);
   const tab = await context.newPage();
   const origin = `http://127.0.0.1:${server.address().port}`;
   // Everybody is answered so from now on, and whoever was here before is gone.
@@ -178,6 +178,28 @@ const cases = {
     await wait(9000);
     const { length } = visit.visits();
     assert.ok(length >= 2 && length <= 6, `${length} visits in 9 s`);
+    return visit;
+  },
+  async "without a script the page is asked for again, until it is the app"() {
+    const visit = await serve({ rest: page }, { javaScriptEnabled: false });
+    await visit.come("/deep?a=b");
+    const again = async (times) => {
+      for (let second = 0; second < 40 && visit.visits().length < times; second++) await wait(1000);
+      assert.ok(visit.visits().length >= times, `${visit.visits().length} visits, and not ${times}`);
+    };
+    await again(2);
+    visit.become(2);
+    await visit.tab.getByText("version 2").waitFor({ timeout: 40000 });
+    assert.ok(visit.tab.url().endsWith("/deep?a=b"), visit.tab.url());
+    return visit;
+  },
+  async "without a script, a part of the page is left by a press"() {
+    const visit = await serve({ rest: page }, { javaScriptEnabled: false });
+    await visit.come("/deep?a=b#c");
+    await visit.tab.getByRole("link", { name: "Try now" }).click();
+    visit.become(2);
+    await visit.tab.getByText("version 2").waitFor({ timeout: 40000 });
+    assert.ok(visit.tab.url().endsWith("/deep?a=b"), visit.tab.url());
     return visit;
   },
   async "a form is not sent twice"() {

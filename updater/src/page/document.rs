@@ -73,6 +73,9 @@ impl Document<'_> {
                 "unreachable" => say("note.unreachable"),
                 "go" => say(if status.phase == Phase::NeedsAPerson { "go.try" } else { "go" }),
                 "go.hidden" => hidden_unless(status.phase.is_over()),
+                // Chromium's own refresh stays where it is at an address with a `#part`.
+                "again" => say("go.try"),
+                "again.hidden" => hidden_unless(!status.phase.is_over()),
                 "status" => data_block(&serde_json::to_string(status).unwrap_or_default()),
                 "strings" => data_block(&words.for_script()),
                 "css" => look.css.clone(),
