@@ -52,6 +52,7 @@ pub mod tools {
 }
 
 pub use install::{EngineKind, InstallError, UnknownEngine, install};
+pub use machine::only_child;
 pub use network::Netns;
 pub use registry::{Login, Registry};
 
@@ -244,6 +245,16 @@ impl Lab {
     /// A command of this machine in the lab's host network.
     pub fn host_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.host_netns().command(program);
+        command.env("DOCKER_HOST", self.docker_host());
+        command
+    }
+
+    /// The same among the lab's processes, and no others: whoever ends something by its
+    /// name there doesn't end another lab's. What to signal is the command's
+    /// [only child](only_child).
+    pub fn inside_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let machine = self.machine.as_ref().expect("the lab has power");
+        let mut command = machine.inside(program.as_ref());
         command.env("DOCKER_HOST", self.docker_host());
         command
     }

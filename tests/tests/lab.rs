@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use changeover_tests::lab::{
     EngineKind, Lab, Login, Netns, Options, Registry, busybox, clear_leftovers,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 #[test]
@@ -222,6 +223,30 @@ fn nothing_is_left_of_a_dropped_lab() {
         assert_eq!(traces.processes(), 0);
         assert_eq!(traces.others(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_command_in_a_lab_sees_its_processes_alone_and_is_told_to_end() {
+    // With it there are two engines at least.
+    let _other = Lab::start(EngineKind::V28_5);
+    let script = "trap 'echo told; exit 7' TERM
+        for it in /proc/[0-9]*; do
+            [ $(cat $it/comm 2>/dev/null)_ = dockerd_ ] && echo dockerd
+        done
+        echo ready
+        while :; do sleep 0.1; done";
+    let mut run = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args(["shell", "28.5", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary was just built");
+    let mut lines = BufReader::new(run.stdout.take().expect("it was piped")).lines();
+    let mut line = || lines.next().map(|line| line.expect("it is text"));
+    assert_eq!(line().as_deref(), Some("dockerd"));
+    assert_eq!(line().as_deref(), Some("ready"), "another engine is seen");
+    kill_process(Pid::from_child(&run), Signal::TERM).expect("it runs");
+    assert_eq!(line().as_deref(), Some("told"));
+    assert_eq!(run.wait().expect("it is a child").code(), Some(7));
 }
 
 #[test]

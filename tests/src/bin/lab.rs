@@ -1,14 +1,14 @@
 //! A throw-away engine for developers: `lab install [KIND…]`, `lab shell KIND [COMMAND…]`, `lab clean`.
 //!
 //! `shell` starts an engine, says how to reach it, and takes it down at Ctrl-C, SIGTERM, the end of
-//! its input, or when the command is done.
+//! its input, or when the command is done. The command is among the lab's processes alone.
 
 use std::io::{IsTerminal, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use changeover_tests::lab::{self, EngineKind, Lab};
-use rustix::process::{Pid, kill_process};
+use rustix::process::kill_process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -63,7 +63,7 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
         ("LAB_HOST_V6", lab.host_v6().to_string()),
     ];
     if let [program, args @ ..] = command {
-        let mut command = lab.host_command(program);
+        let mut command = lab.inside_command(program);
         command.args(args).envs(settings);
         return runtime.block_on(run(command, signals));
     }
@@ -77,12 +77,13 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
 /// Runs a command to its end; a signal for us is one for the command.
 async fn run(command: Command, signals: (Signal, Signal)) -> Result<ExitCode> {
     let mut command = tokio::process::Command::from(command).spawn()?;
-    let pid = command.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    let pid = command.id();
     tokio::select! {
         status = command.wait() => return Ok(exit_code(status?)),
         () = any(signals) => {}
     }
-    if let Some(pid) = pid {
+    // What we have started ourselves only waits for it.
+    if let Some(pid) = pid.and_then(lab::only_child) {
         let _ = kill_process(pid, rustix::process::Signal::TERM);
     }
     Ok(exit_code(command.wait().await?))

@@ -1,5 +1,6 @@
 //! The lab's machine: an init process in namespaces of its own, and the way into them.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -108,6 +109,16 @@ impl Machine {
             .process_group(0);
         command
     }
+
+    /// A program of ours on this machine's network and among its processes; what else it
+    /// sees is this side's.
+    pub(super) fn inside(&self, program: &OsStr) -> Command {
+        let mut command = Command::new("nsenter");
+        let init = self.init.as_raw_pid().to_string();
+        command.args(["--target", &init, "--net", "--pid", "--"]);
+        command.args(["unshare", "--mount", "--mount-proc", "--"]).arg(program);
+        command
+    }
 }
 
 impl Drop for Machine {
@@ -195,7 +206,8 @@ wait $!
 '
 "#;
 
-fn only_child(parent: u32) -> Option<Pid> {
+/// The process that this one has started, if that is one.
+pub fn only_child(parent: u32) -> Option<Pid> {
     let is_child = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // `pid (name) state ppid …`, where the name may hold anything.
