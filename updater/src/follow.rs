@@ -16,9 +16,11 @@ use crate::swap::{Ending, Next, Outcome, next};
 
 /// How often the engine may have to start a helper before it is no helper at all.
 const FALSE_STARTS: i64 = 4;
-/// How often a helper may be seen on its way out, a tenth of a second apart, before it is
-/// gone for us: an engine that is killed in the middle leaves it `dead` for good.
+/// How often a helper may be seen `dead`, a tenth of a second apart, before it is gone for
+/// us: an engine that is killed in the middle of a removal leaves it so for good.
 const LAST_SIGHTS: u32 = 20;
+/// The same for one that is `removing`: an engine at work, perhaps on a slow disk.
+const LAST_SIGHTS_OF_A_REMOVAL: u32 = 100;
 /// How often the engine may be out of reach, a tenth of a second apart, before we
 /// stop following.
 const PATIENCE: u32 = 600;
@@ -74,10 +76,13 @@ pub async fn follow(
             engine.container(id).await
         };
         let helper = looked.await;
-        if matches!(&helper, Ok(Some(helper)) if is_leaving(helper)) {
-            leaving += 1;
+        if let Ok(Some(helper)) = &helper
+            && is_leaving(helper)
+        {
+            let dead = helper["State"]["Status"] == "dead";
+            leaving += if dead { LAST_SIGHTS_OF_A_REMOVAL / LAST_SIGHTS } else { 1 };
         }
-        match helper.map(|helper| helper.filter(|_| leaving < LAST_SIGHTS)) {
+        match helper.map(|helper| helper.filter(|_| leaving < LAST_SIGHTS_OF_A_REMOVAL)) {
             Ok(None) => {
                 return match last_outcome {
                     Some(outcome) => Ok(Followed::Ended(outcome)),
