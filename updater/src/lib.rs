@@ -163,11 +163,13 @@
 //! **A thousand updates by the dice** (`seeded.rs`, where the promises are listed) run the
 //! whole program against an engine that delays, refuses, cuts, garbles, hangs and
 //! restarts, with clocks that jump, helpers dying and people meddling. They assume that an
-//! engine carries out what it has left without an answer within ten seconds, and with a
-//! helper that dies as well within three: for so long the helper stays when it has gone
-//! back, and puts right what comes late. A stop has the app's stop time on top of that, if
-//! there may be one, and until old is seen down after that. What the next look shows as
-//! done is not waited for.
+//! engine carries out what it has left without an answer within ten seconds, and within
+//! three what was cut off, by the wire or by the helper's death, as long as it answers every
+//! look within half a second: for so long the helper stays when it has gone back, and puts
+//! right what comes late. A stop has the app's stop time on top of that, if there may be one,
+//! until old is seen down after that; for this, old is started again when none can begin any
+//! more, where that is a matter of these three seconds. What was never sent isn't waited
+//! for, nor what the next look shows as done.
 //!
 //! **The engine suite** checks the assumptions on real engines: it cuts the wire at every
 //! call, kills helper and engine in and after every step, cuts the power, fills the disk,

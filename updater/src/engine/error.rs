@@ -185,6 +185,18 @@ impl EngineError {
         matches!(self, EngineError::Reply { .. })
     }
 
+    /// Whether there wasn't even a connection by which the engine could have heard of it.
+    pub fn was_never_sent(&self) -> bool {
+        match self {
+            EngineError::NoSocket { .. } | EngineError::NotAllowed { .. } => true,
+            // What breaks later, hyper tells.
+            EngineError::Unreachable { source, .. } => {
+                !source.get_ref().is_some_and(|cause| cause.is::<hyper::Error>())
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn from_io(endpoint: &Endpoint, doing: &str, source: io::Error) -> EngineError {
         let endpoint = endpoint.to_string();
         match trouble(&source) {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::containers::{Answer, Container, Containers, Fate, image, image_of, no};
 use super::dice::Dice;
@@ -68,8 +68,10 @@ pub(super) struct State {
     troubles: u32,
     /// For how long it has kept its callers waiting, in milliseconds.
     dawdled: u64,
-    /// How late a call may take effect, in milliseconds.
+    /// How late a call may take effect that nobody waits for any more, in milliseconds.
     pub(super) latest: u64,
+    /// Until then it answers nobody.
+    held_up: Option<Instant>,
     writes: usize,
     up: bool,
     /// Counts restarts of the engine: what was under way ends with each.
@@ -105,6 +107,7 @@ impl Engine {
                 troubles: 0,
                 dawdled: 0,
                 latest: 1,
+                held_up: None,
                 writes: 0,
                 up: true,
                 boots: 0,
@@ -168,6 +171,10 @@ impl Engine {
         let call = Call::read(&head, &body);
         let (fault, nth, latency) = self.state().meet(&call);
         sleep(Duration::from_millis(latency)).await;
+        let held_up = self.state().held_up;
+        if let Some(until) = held_up {
+            sleep_until(until).await;
+        }
         if let Some(nth) = nth {
             self.make_mischief(nth, true);
         }
@@ -198,6 +205,12 @@ impl Engine {
             }
             Some(Fault::Late(milliseconds)) => {
                 drop(effect(milliseconds));
+                return broken();
+            }
+            Some(Fault::HeldUp(milliseconds, more)) => {
+                let until = Instant::now() + Duration::from_millis(milliseconds);
+                self.state().held_up = Some(until);
+                drop(effect(milliseconds + more));
                 return broken();
             }
             Some(Fault::Hang(then)) => {
@@ -616,11 +629,15 @@ impl State {
         // an engine that dawdles has less time to answer.
         match fault {
             Fault::Slow(time) => self.dawdled += time,
+            Fault::HeldUp(time, _) => {
+                self.dawdled += time;
+                self.troubles += 1;
+            }
             fault => self.troubles += u32::from(write || fault == Fault::Refuse(500)),
         }
         let believed = match fault {
             Fault::Refuse(500) => self.troubles > 2,
-            Fault::Slow(_) => self.dawdled > HEALTH_TIMEOUT,
+            Fault::Slow(_) | Fault::HeldUp(..) => self.dawdled > HEALTH_TIMEOUT,
             fault => fault.may_end_an_update(),
         };
         if believed {

@@ -18,6 +18,9 @@ pub(super) enum Fault {
     /// The connection breaks at once; the engine does it all the same, so many
     /// milliseconds later.
     Late(u64),
+    /// The same of an engine that is held up for so many milliseconds: it answers nobody
+    /// meanwhile, and does it so many after that.
+    HeldUp(u64, u64),
     /// There is never an answer; the engine does it when the client has given up
     /// long ago, or never.
     Hang(Option<u64>),
@@ -110,7 +113,8 @@ impl Fault {
             8 | 9 => Fault::CutAfter,
             10 => Fault::CutAfter,
             11 => Fault::Refuse(dice.pick(&[409, 500])),
-            12 | 13 => Fault::Late(dice.between(1, latest + 1)),
+            12 => Fault::Late(dice.between(1, 2500)),
+            13 => Fault::HeldUp(dice.between(1, 6500), dice.between(1, 2500)),
             14 => Fault::Hang(Some(60_000 + dice.between(1, latest + 1))),
             _ => Fault::Refuse(500),
         }

@@ -5,6 +5,7 @@
 
 mod act;
 mod doing;
+mod lost;
 mod refused;
 mod seen;
 mod watch;
@@ -93,7 +94,9 @@ impl<'a> Runner<'a> {
         let mut away_since: Option<Instant> = None;
         loop {
             let looked = Instant::now();
-            let observed = match observe(self.engine, self.plan).await {
+            let observed = observe(self.engine, self.plan).await;
+            self.seen.lost.note_look(looked, observed.is_ok());
+            let observed = match observed {
                 Ok(observed) => observed,
                 Err(error) => {
                     let away = away_since.get_or_insert_with(Instant::now).elapsed();
@@ -112,17 +115,23 @@ impl<'a> Runner<'a> {
             away_since = None;
             self.seen.note_what_came_before(self.plan, &observed, self.started_by_engine);
             self.seen.note_who_started_old(&observed);
-            self.seen.note_who_is_down(looked, &observed);
+            self.seen.lost.note_who_is_down(looked, &observed.facts.members);
             for (gate, new) in self.gates.iter_mut().zip(&observed.new) {
                 gate.note_if_down(looked, new.as_ref().unwrap_or(&Value::Null));
             }
             let observed = self.seen.added_to(observed);
             let decided = next(self.plan, &observed.facts);
-            self.seen.note_what_was_done(&decided);
+            self.seen.lost.note_what_was_done(&decided);
             self.show(&decided, &observed).await;
             match decided {
                 Next::Finish(Outcome::RolledBack | Outcome::Refused { .. })
-                    if !self.seen.is_settled(looked) =>
+                    if !self.seen.lost.is_settled(looked) =>
+                {
+                    tokio::time::sleep(LATE_PAUSE).await;
+                }
+                Next::Do { call: Call::Start { id }, member, .. }
+                    if id == self.plan.members[member].old.id
+                        && self.seen.lost.is_worth_a_moment(member, Instant::now()) =>
                 {
                     tokio::time::sleep(LATE_PAUSE).await;
                 }
@@ -191,7 +200,7 @@ impl<'a> Runner<'a> {
                 None
             }
             Err(error) => {
-                self.seen.lost(&error, None, None);
+                self.seen.lost.note(&error, None, None);
                 self.failed(WHAT, &error).await;
                 let barred = error.is_refusal() && self.seen.failures.1 >= PATIENCE;
                 barred.then(|| self.out_of_patience(WHAT, &error))
@@ -213,7 +222,7 @@ impl<'a> Runner<'a> {
             self.seen.doing = Some((doing, Instant::now()));
             self.progress.emit(doing.begun(self.plan));
         }
-        let first = self.seen.is_settled(Instant::now()).then_some(doing);
+        let settled = self.seen.lost.is_settled(Instant::now());
         let looks = matches!(call, Call::Compare | Call::WatchNew | Call::WatchOld);
         let done = match &call {
             Call::Compare => self.compare(member, observed).await,
@@ -228,7 +237,7 @@ impl<'a> Runner<'a> {
             Ok(false) => None,
             Ok(true) if !looks && self.seen.is_stuck(doing) => {
                 let message = "the engine says that it is done, but it isn't".to_owned();
-                self.take_no(doing, &EngineError::Reply { status: 500, message }).await
+                self.take_no(doing, settled, &EngineError::Reply { status: 500, message }).await
             }
             Ok(true) => {
                 let begun = self.seen.doing.take().map_or_else(Instant::now, |(_, begun)| begun);
@@ -243,8 +252,9 @@ impl<'a> Runner<'a> {
                 let old = &self.plan.members[member].old;
                 let stops = matches!(&call, Call::Stop { id } if *id == old.id);
                 let stop_time = Duration::from_secs(old.stop_seconds);
-                self.seen.lost(&error, first, stops.then_some((member, stop_time)));
-                self.take_no(doing, &error).await
+                let first = settled.then_some(doing);
+                self.seen.lost.note(&error, first, stops.then_some((member, stop_time)));
+                self.take_no(doing, settled, &error).await
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::super::{Direction, Outcome, REMOVE};
@@ -22,8 +21,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 const SILENCES: u32 = 2;
 
 impl Runner<'_> {
-    /// What follows from a call that failed.
-    pub(super) async fn take_no(&mut self, doing: Doing, error: &EngineError) -> Option<Outcome> {
+    /// What follows from a call that failed; whether nothing else could still happen when it
+    /// was made.
+    pub(super) async fn take_no(
+        &mut self,
+        doing: Doing,
+        was_settled: bool,
+        error: &EngineError,
+    ) -> Option<Outcome> {
         let name = doing.name();
         self.failed(name, error).await;
         let tries = self.seen.failures.1;
@@ -32,23 +37,22 @@ impl Runner<'_> {
             // It may have happened, or the engine is away. Looking again tells.
             return None;
         }
-        let settled = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
+        let final_word = error.status().is_none_or(|s| (400..500).contains(&s) && s != 404);
         let past_the_gate = doing.step >= REMOVE;
         if doing.direction == Direction::Forward && !past_the_gate {
-            // While a call may still be under way that we have heard nothing of, a no can
+            // Where a call may have been under way that we have heard nothing of, a no can
             // mean that the step has been done: looking again tells.
-            let sure = self.seen.is_settled(Instant::now());
             let enough = match self.seen.returned_with_engine {
                 true => SERVER_ERRORS_AFTER_AN_OUTAGE,
                 false => SERVER_ERRORS,
             };
-            if settled && sure || tries >= enough {
+            if final_word && was_settled || tries >= enough {
                 self.seen.refusal = Some(format!("cannot {name}: {error}"));
             }
             return None;
         }
         // A tag is a comfort; nobody is kept waiting for it.
-        let comfort = doing.step > REMOVE && (settled || tries >= SERVER_ERRORS);
+        let comfort = doing.step > REMOVE && (final_word || tries >= SERVER_ERRORS);
         if tries < PATIENCE && !hangs && !comfort {
             return None;
         }

@@ -4,19 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::always;
 use super::super::data::state;
-use super::super::facts::{Container, DataFacts, Sameness, Verdict};
+use super::super::facts::{Container, DataFacts, MemberFacts, Sameness, Verdict};
 use super::super::observe::Observed;
-use super::super::{Next, always};
 use super::doing::Doing;
-use crate::engine::{EngineError, Tether};
-use crate::plan::Plan;
+use super::lost::Lost;
+use crate::engine::Tether;
+use crate::plan::{Member, Plan};
 
-/// So long after a call was left without an answer the engine may still take it up.
-const LATE: Duration = Duration::from_secs(10);
-/// The same for what a helper before this one has asked for: it was killed, the engine
-/// was not slow.
-const LATE_AFTER_A_CRASH: Duration = Duration::from_secs(3);
 /// So often may the same call succeed without the facts telling of it.
 const REPETITIONS: u32 = 5;
 
@@ -37,14 +33,8 @@ pub(super) struct Seen {
     pub(super) repeated: Option<(Doing, u32)>,
     /// How often the current step has failed in a row, and which it is.
     pub(super) failures: (String, u32),
-    /// Until when the engine may still take up a call without an answer. Whoever left before
-    /// that would leave the app stopped, renamed or armed by a call of their own.
-    unsettled: Option<Instant>,
-    /// Until when such a call may still bring an old container down: one that the engine
-    /// has asked to end has its stop time for that.
-    stops: Vec<Option<Instant>>,
-    /// The only call without an answer, just after it was made; and what was known before.
-    unheard: Option<(Doing, Option<Instant>, Vec<Option<Instant>>)>,
+    /// The calls without an answer.
+    pub(super) lost: Lost,
     /// The verdict was there before this helper was.
     pub(super) came_late: bool,
     /// The engine was away in the middle of it and has just come back.
@@ -76,7 +66,7 @@ impl Seen {
             carried: vec![false; members],
             verdicts: vec![Verdict::Pending; members],
             old_answers: vec![false; members],
-            stops: vec![None; members],
+            lost: Lost::of(members),
             fell: vec![None; members],
             stopped: (0..members).map(|_| None).collect(),
             taken_back: vec![false; members],
@@ -91,7 +81,7 @@ impl Seen {
         observed: &Observed,
         started_by_engine: bool,
     ) {
-        if self.unsettled.is_some() {
+        if self.lost.knows_what_came_before() {
             return;
         }
         let lead = plan.members.first().zip(observed.facts.members.first());
@@ -107,37 +97,18 @@ impl Seen {
                 self.fell[n] = new.map(|new| new.started_at.clone());
             }
         }
-        let late = if begun { LATE_AFTER_A_CRASH } else { Duration::ZERO };
-        let taken_up = Instant::now() + late;
-        for (n, (plan, facts)) in plan.members.iter().zip(&observed.facts.members).enumerate() {
-            // It runs as it ever did: its stop may be under way. Not before it was armed,
-            // and who has gone back has disarmed it since.
-            let stops = |old: &Container| {
+        // It runs as it ever did: its stop may be under way. Not before it was armed, and
+        // who has gone back has disarmed it since.
+        let stops = |(plan, facts): (&Member, &MemberFacts)| {
+            let stops = |old: &&Container| {
                 let never_left = old.running && old.started_at == plan.old.started_at;
                 never_left && (old.policy_is(&always()) || self.came_late)
             };
-            if begun && facts.old.as_ref().is_some_and(stops) {
-                self.stops[n] = Some(taken_up + Duration::from_secs(plan.old.stop_seconds));
-            }
-        }
-        self.unsettled = Some(taken_up);
-    }
-
-    /// Whether nothing that was asked for can still happen at this time.
-    pub(super) fn is_settled(&self, at: Instant) -> bool {
-        self.unsettled.iter().chain(self.stops.iter().flatten()).all(|until| *until <= at)
-    }
-
-    /// With an old container that is down all its stops are over, if none can begin any more.
-    pub(super) fn note_who_is_down(&mut self, looked: Instant, observed: &Observed) {
-        if self.unsettled.is_some_and(|until| until > looked) {
-            return;
-        }
-        for (stops, facts) in self.stops.iter_mut().zip(&observed.facts.members) {
-            if facts.old.as_ref().is_none_or(|old| !old.running) {
-                *stops = None;
-            }
-        }
+            let old = facts.old.as_ref().filter(|_| begun).filter(stops);
+            old.map(|_| Duration::from_secs(plan.old.stop_seconds))
+        };
+        let stops = plan.members.iter().zip(&observed.facts.members).map(stops).collect();
+        self.lost.begin(begun, stops);
     }
 
     /// An old container that runs again after we have stopped it was started by somebody,
@@ -158,36 +129,6 @@ impl Seen {
                 "the new version had been given up before this helper came"
             }
             Some(_) => "somebody has given the new version up, as `changeover rollback` does",
-        }
-    }
-
-    /// A call was left without an answer: perhaps the `first` one in a while, perhaps a stop
-    /// of a member's old container, which has so long for that.
-    pub(super) fn lost(
-        &mut self,
-        error: &EngineError,
-        first: Option<Doing>,
-        stops: Option<(usize, Duration)>,
-    ) {
-        if error.is_refusal() {
-            return;
-        }
-        self.unheard = first.map(|doing| (doing, self.unsettled, self.stops.clone()));
-        let later = |known: Option<Instant>, until| known.map_or(until, |known| known.max(until));
-        let taken_up = later(self.unsettled, Instant::now() + LATE);
-        self.unsettled = Some(taken_up);
-        if let Some((member, stop_time)) = stops {
-            self.stops[member] = Some(later(self.stops[member], taken_up + stop_time));
-        }
-    }
-
-    /// Where the very next look shows that the only call without an answer has been carried
-    /// out, there is nothing to come of it. Later looks can't tell it from its repetition.
-    pub(super) fn note_what_was_done(&mut self, decided: &Next) {
-        if let Some((doing, unsettled, stops)) = self.unheard.take()
-            && doing.is_behind(decided)
-        {
-            (self.unsettled, self.stops) = (unsettled, stops);
         }
     }
 
@@ -229,14 +170,15 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
-    use super::super::super::facts::{Facts, MemberFacts};
-    use super::super::super::{Call, Direction, Outcome, STEPS};
+    use super::super::super::facts::Facts;
     use super::*;
 
     /// The stop time of the plan's app.
     const STOP_TIME: Duration = Duration::from_secs(10);
+    /// When it has been taken up what a killed helper has asked for.
+    const TAKEN_UP: Duration = Duration::from_secs(3);
 
     /// What is seen once new has been created.
     fn observed(policy: &str, running: bool) -> Observed {
@@ -266,48 +208,11 @@ mod tests {
     async fn a_stop_is_waited_for_only_where_there_may_have_been_one() {
         let nobody_was_stopped = after_a_crash(&observed("unless-stopped", true));
         let perhaps = after_a_crash(&observed("always", true));
-        advance(LATE_AFTER_A_CRASH).await;
-        assert!(nobody_was_stopped.is_settled(Instant::now()));
-        assert!(!perhaps.is_settled(Instant::now()));
+        assert!(!nobody_was_stopped.lost.is_settled(Instant::now()));
+        advance(TAKEN_UP).await;
+        assert!(nobody_was_stopped.lost.is_settled(Instant::now()));
+        assert!(!perhaps.lost.is_settled(Instant::now()));
         advance(STOP_TIME).await;
-        assert!(perhaps.is_settled(Instant::now()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn with_an_old_version_that_is_down_its_stops_are_over_unless_one_can_begin_still() {
-        let mut seen = after_a_crash(&observed("always", true));
-        seen.note_who_is_down(Instant::now(), &observed("always", false));
-        advance(LATE_AFTER_A_CRASH).await;
-        assert!(!seen.is_settled(Instant::now()), "one may have begun since");
-        seen.note_who_is_down(Instant::now(), &observed("always", false));
-        assert!(seen.is_settled(Instant::now()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_call_is_over_where_the_next_look_shows_that_it_alone_was_carried_out() {
-        let stop = STEPS.iter().position(|step| step.key == "stop-old").expect("the step");
-        let doing = Doing { direction: Direction::Forward, step: stop, member: 0 };
-        let next =
-            |step| Next::Do { direction: Direction::Forward, step, member: 0, call: Call::Nothing };
-        let cut = EngineError::Silent { doing: String::new(), seconds: 0 };
-        for (first, shown, over) in [
-            (Some(doing), next(stop + 1), true),
-            // It wasn't.
-            (Some(doing), next(stop), false),
-            // An earlier one may have been.
-            (None, next(stop + 1), false),
-            // Who turns back hasn't looked at that.
-            (Some(doing), Next::Finish(Outcome::RolledBack), false),
-        ] {
-            let mut seen = Seen::of(1);
-            seen.lost(&cut, first, Some((0, STOP_TIME)));
-            assert!(!seen.is_settled(Instant::now()));
-            seen.note_what_was_done(&shown);
-            assert_eq!(seen.is_settled(Instant::now()), over, "{shown:?}");
-            advance(LATE).await;
-            assert_eq!(seen.is_settled(Instant::now()), over, "{shown:?}");
-            advance(STOP_TIME).await;
-            assert!(seen.is_settled(Instant::now()));
-        }
+        assert!(perhaps.lost.is_settled(Instant::now()));
     }
 }
