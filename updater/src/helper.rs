@@ -43,6 +43,9 @@ pub enum HelperError {
     /// The engine went away for good.
     #[error(transparent)]
     Lost(#[from] EngineLost),
+    /// Visitors may be left without an answer.
+    #[error("the page has broken down")]
+    Page,
     /// There is no such container.
     #[error("there is no helper container `{0}`")]
     NoSuchHelper(String),
@@ -110,7 +113,7 @@ pub async fn run(
                 stand_down(&engine, &me, &outcome).await;
                 return Ok(outcome);
             }
-            None => (Switch::none(page), Some(chain(&error))),
+            None => (Switch::none(page.clone()), Some(chain(&error))),
         },
     };
     progress.emit(Event::Started {
@@ -125,7 +128,7 @@ pub async fn run(
         because,
     });
     let mut runner = Runner::new(&engine, &plan, &me, switch, progress);
-    let outcome = runner.run().await?;
+    let outcome = unless_breaks(&page, runner.run()).await??;
     if matches!(outcome, Outcome::Updated | Outcome::RolledBack) {
         runner.clear().await;
     }
@@ -136,6 +139,15 @@ pub async fn run(
         clear_from_compose(&engine, &plan).await;
     }
     Ok(outcome)
+}
+
+/// Does this for as long as the page answers. A helper that has none begins anew, between
+/// two engine calls or within one: it is started again, and looks again.
+async fn unless_breaks<T>(page: &Page, work: impl Future<Output = T>) -> Result<T, HelperError> {
+    tokio::select! {
+        done = work => Ok(done),
+        () = page.breaks() => Err(HelperError::Page),
+    }
 }
 
 /// Compose counts a service's containers by their labels, and nobody can take those from
@@ -305,4 +317,23 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text + &hint
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::cli::CliError;
+
+    #[tokio::test]
+    async fn a_helper_whose_page_breaks_down_asks_to_be_started_again() {
+        let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        let page = page(&plan);
+        assert!(unless_breaks(&page, ready(())).await.is_ok());
+        page.break_down();
+        let ended = unless_breaks(&page, pending::<()>()).await.expect_err("it ends");
+        assert!(matches!(ended, HelperError::Page));
+        assert_eq!(CliError::Helper(ended).code(), 75);
+    }
 }

@@ -183,6 +183,7 @@
 //! | the helper: killed by the kernel, out of memory | `crashes/helper.rs` |
 //! | the helper: a panic of ours, that unwinds all the way out | `seeded.rs` |
 //! | the same in the answer to a visitor: that one has none | `page/tests.rs` |
+//! | the same outside of any answer: the helper begins anew | `page/tests.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |

@@ -74,6 +74,7 @@ struct Shared {
     room: Arc<Semaphore>,
     room_for_streams: Arc<Semaphore>,
     open: watch::Sender<usize>,
+    broken: watch::Sender<bool>,
 }
 
 /// A status and when it was true.
@@ -123,6 +124,7 @@ impl Page {
                 room: Arc::new(Semaphore::new(limits.connections)),
                 room_for_streams: Arc::new(Semaphore::new(limits.streams)),
                 open: watch::Sender::new(0),
+                broken: watch::Sender::new(false),
                 limits,
             }),
         }
@@ -172,6 +174,18 @@ impl Page {
             }
         };
         timeout(limit, quiet).await.is_ok()
+    }
+
+    /// Waits until one of the threads that answer has ended without being told to: from
+    /// then on visitors may be left without an answer, and nobody here can mend that.
+    pub async fn breaks(&self) {
+        let mut broken = self.shared.broken.subscribe();
+        let _ = broken.wait_for(|broken| *broken).await;
+    }
+
+    /// One of those threads has.
+    pub(crate) fn break_down(&self) {
+        self.shared.broken.send_replace(true);
     }
 
     fn limits(&self) -> &Limits {

@@ -198,6 +198,7 @@ impl From<&HelperError> for Code {
         match error {
             HelperError::Engine(error) => error.into(),
             HelperError::Lost(_) => Code::EngineUnreachable,
+            HelperError::Page => Code::HelperFailed,
             HelperError::NoSuchHelper(_) => Code::NoSuchContainer,
             HelperError::NoPlan { .. } => Code::NoPlan,
         }

@@ -187,8 +187,11 @@ impl CliError {
             | CliError::OutOfSight { .. }
             | CliError::Launch(LaunchError::OutOfSight { .. })
             | CliError::Helper(HelperError::NoPlan { .. }) => Ending::NeedsAPerson.code(),
-            // The engine starts the helper again, with a fresh mount of the socket.
-            CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_)) => 75,
+            // The engine starts the helper again, with a fresh mount of the socket and a
+            // page that answers.
+            CliError::Helper(HelperError::Lost(_) | HelperError::Engine(_) | HelperError::Page) => {
+                75
+            }
             _ => Ending::Refused.code(),
         }
     }

@@ -60,9 +60,12 @@ impl Serving {
                 listener: listener.try_clone()?,
             };
             let (stopped, listens) = (stopped.clone(), listens.clone());
+            let page = page.clone();
             Builder::new().name("page".to_owned()).spawn(move || {
-                // A runtime that fails here has failed above.
-                let _ = runtime.block_on(thread.run(stopped, listens));
+                let run = AssertUnwindSafe(|| runtime.block_on(thread.run(stopped, listens)));
+                if !matches!(catch_unwind(run), Ok(Ok(()))) {
+                    page.break_down();
+                }
             })?;
         }
         Ok(Serving { address, stop, listening })

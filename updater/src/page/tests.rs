@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -614,14 +615,26 @@ async fn a_full_page_can_be_stopped() {
     timeout(SOON, serving.stop()).await.expect("it stops at once");
 }
 
-/// The page, with a mistake in it.
+/// The page, with mistakes in it.
 struct Flawed(Page);
+
+/// What whoever catches the panic with it panics with in turn.
+struct Worse;
+
+impl Drop for Worse {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("another mistake of ours"));
+    }
+}
 
 impl Answers for Flawed {
     fn answer(&self, request: &Request<()>) -> super::answer::Answer {
         if request.uri().path() == "/flaw" {
             // As `panic!`, without a word on standard error.
             resume_unwind(Box::new("a mistake of ours"));
+        }
+        if request.uri().path() == "/worse" {
+            resume_unwind(Box::new(Worse));
         }
         self.0.answer(request)
     }
@@ -655,6 +668,22 @@ async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing()
     }
     assert!(page.drained(SOON).await, "{} connections are still open", page.connections());
     timeout(SOON, serving.stop()).await.expect("it stops at once");
+    assert!(page.breaks().now_or_never().is_none(), "nothing has come of it");
+}
+
+#[tokio::test]
+async fn a_page_that_loses_a_thread_says_so() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let page = Page::with_limits(sample(Phase::Updating), limits);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let serving = Serving::start(&page, Flawed(page.clone()), listener).expect("served");
+    let inside = connect(&serving).await;
+    // It waits outside until it has asked: the thread looks itself then, not its runtime.
+    let mut stream = connect(&serving).await;
+    stream.write_all(b"GET /worse HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+    assert!(page.breaks().now_or_never().is_none(), "nobody has come in yet");
+    drop(inside);
+    timeout(SOON, page.breaks()).await.expect("it is noticed");
 }
 
 #[tokio::test]
