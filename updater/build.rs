@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use flate2::Compression;
@@ -24,7 +24,7 @@ fn tree() -> Result<String, Box<dyn Error>> {
     let mut cargo = Command::new(env::var("CARGO")?);
     cargo.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"]);
     cargo.args(["--format", "{p}", "--target", &env::var("TARGET")?]);
-    let said = cargo.output()?;
+    let said = cargo.stdin(Stdio::null()).output()?;
     if !said.status.success() {
         return Err(format!("cargo tree: {}", String::from_utf8_lossy(&said.stderr)).into());
     }
