@@ -21,6 +21,7 @@ export class Update extends EventTarget {
   #job = null;
   #stopped = true;
   #away = false;
+  #limit = 8000;
   #wake = () => {};
   #state = { phase: "idle" };
 
@@ -255,10 +256,11 @@ export class Update extends EventTarget {
     return state;
   }
 
-  // Who answers the endpoint: the page, the app, something else of it, or nobody.
+  // Who answers the endpoint: the page, the app, something else of it, or nobody. Who wasn't
+  // given enough time gets more: an app may first have to ask a forge what is new.
   async #ask() {
     const limit = new AbortController();
-    const alarm = setTimeout(() => limit.abort(), 8000);
+    const alarm = setTimeout(() => limit.abort(), this.#limit);
     try {
       const answer = await this.fetch(this.endpoint, {
         headers: { Accept: "application/json" },
@@ -276,6 +278,7 @@ export class Update extends EventTarget {
       const good = typeof app?.version === "string" && typeof app?.boot === "string";
       return good ? { kind: "app", app } : { kind: "other" };
     } catch (error) {
+      if (limit.signal.aborted) this.#limit = Math.min(2 * this.#limit, 60000);
       return { kind: error instanceof SyntaxError ? "other" : "nobody" };
     } finally {
       clearTimeout(alarm);

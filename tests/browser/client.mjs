@@ -30,7 +30,7 @@ const offer = { available: { version: "2" } };
 
 // Presses yes; `answers` are given one after the other, the last one for ever.
 // `before` come first, when the app is asked what is new.
-async function press(answers, { post = () => new Response(null, { status: 202 }), reloads = [], old = offer, before = [] } = {}) {
+async function press(answers, { post = () => new Response(null, { status: 202 }), reloads = [], old = offer, before = [], first = () => app("1", "a", old) } = {}) {
   const kept = new Map();
   const storage = {
     getItem: (key) => kept.get(key) ?? null,
@@ -39,7 +39,7 @@ async function press(answers, { post = () => new Response(null, { status: 202 })
   };
   const seen = { posts: [], phases: [], asked: 0, kept };
   let pressed = false;
-  const fetch = async (address, { method = "GET", body, cache } = {}) => {
+  const fetch = async (address, { method = "GET", body, cache, signal } = {}) => {
     assert.equal(address, "http://app.test/update");
     if (method === "POST") {
       pressed = true;
@@ -48,9 +48,9 @@ async function press(answers, { post = () => new Response(null, { status: 202 })
       return post();
     }
     assert.equal(cache, "no-store");
-    if (!pressed) return (before.shift() ?? (() => app("1", "a", old)))();
+    if (!pressed) return (before.shift() ?? first)(signal);
     const next = answers[Math.min(seen.asked++, answers.length - 1)];
-    return next();
+    return next(signal);
   };
   const make = () => {
     const update = new Update({ fetch, storage });
@@ -84,8 +84,19 @@ const told = (make, outcome, reason) => async () => {
   const answer = await make().json();
   return Response.json({ ...answer, last: { update: "u1", outcome, reason } });
 };
+// The same answer, after a while, unless nobody waits for it any more.
+const slowly = (make, ms) => (signal) =>
+  new Promise((resolve, reject) => {
+    setTimeout(() => resolve(make()), ms);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
 
 const cases = {
+  async "an app that always takes its time is given it"() {
+    const first = slowly(() => app("1", "a", offer), 20000);
+    const { state } = await press([old, () => page("updating"), slowly(next, 20000)], { first });
+    assert.equal(state.phase, "updated");
+  },
   async "an update through page and proxies"() {
     const { state, phases, kept } = await press([old, proxy, gone, () => page("updating"), proxy, () => page("updated"), proxy, next]);
     assert.equal(state.phase, "updated");

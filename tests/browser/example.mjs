@@ -7,6 +7,8 @@ const [origin] = process.argv.slice(2);
 const ENDS = ["updated", "rolled-back", "refused", "unknown"];
 const browser = await launch();
 const page = await (await browser.newContext({ locale: "en-GB" })).newPage();
+// An example asks the engine before it says what is new, and four of them do at once.
+page.setDefaultTimeout(90_000);
 // A connection that fails while the app is away is to be expected here, and so is the
 // refusal at the end.
 const wrong = watch(page, origin, /net::ERR_(CONNECTION|EMPTY_RESPONSE)|a status of 422/);

@@ -70,7 +70,7 @@ fn every_word_that_the_client_asks_for_is_there() {
     }
 }
 
-/// Sixteen courses of an update, as an app, the page and the proxies between them tell it.
+/// Twenty courses of an update, as an app, the page and the proxies between them tell it.
 #[test]
 fn the_client_tells_the_truth_whatever_answers() {
     browser::install().unwrap_or_else(|error| panic!("{error}"));

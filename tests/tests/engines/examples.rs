@@ -68,8 +68,9 @@ fn press(world: &World, example: &str, port: u16) {
         .output()
         .expect("node runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    let seen: Value =
-        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{example}: no JSON: {said}"));
+    let seen: Value = serde_json::from_str(&said).unwrap_or_else(|_| {
+        panic!("{example}: no JSON: {said}\nwhat the app said: {}", world.log(example))
+    });
     assert_eq!(seen["wrong"], json!([]), "{example}: {seen:#}");
     let phases = seen["phases"].as_array().cloned().unwrap_or_default();
     assert_eq!(phases.last(), Some(&json!("updated")), "{example}: {seen:#}");
