@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 
@@ -35,7 +36,9 @@ impl Cli {
         // said later, when all is known.
         let seen = command.clone().ignore_errors(true).try_get_matches_from(&args).ok();
         let mut sub = seen.as_ref().and_then(|seen| seen.subcommand());
+        let mut below: Vec<String> = sub.iter().map(|(name, _)| (*name).to_owned()).collect();
         while let Some(deeper) = sub.and_then(|(_, inner)| inner.subcommand()) {
+            below.push(deeper.0.to_owned());
             sub = Some(deeper);
         }
         let is_helper = sub.is_some_and(|(name, _)| matches!(name, "run" | "errand"));
@@ -59,12 +62,32 @@ impl Cli {
                 command = with(command, setting);
             }
         }
-        let matches = command.try_get_matches_from(&args)?;
+        let matches = match command.try_get_matches_from_mut(&args) {
+            Ok(matches) => matches,
+            Err(error) => return Err(with_plain_usage(error, &mut command, &below).into()),
+        };
         let mut cli = Cli::from_arg_matches(&matches)?;
         let by = |name| matches.value_source(name).unwrap_or(ValueSource::DefaultValue);
         cli.said_by = SaidBy { host: by("host"), context: by("context") };
         Ok(cli)
     }
+}
+
+/// The complaint with the usage that `--help` shows. Clap's own counts what the environment
+/// says among what has to be given: `--host`, where DOCKER_HOST is set.
+fn with_plain_usage(
+    mut error: clap::Error,
+    command: &mut Command,
+    below: &[String],
+) -> clap::Error {
+    let deepest = below.iter().fold(command, |command, name| match command.find_subcommand(name) {
+        Some(_) => command.find_subcommand_mut(name).expect("it was just found"),
+        None => command,
+    });
+    if error.get(ContextKind::Usage).is_some() {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(deepest.render_usage()));
+    }
+    error
 }
 
 fn flags(command: &Command) -> impl Iterator<Item = &Arg> {

@@ -38,6 +38,10 @@ fn a_wrong_command_line(kind: EngineKind) {
         assert!(!done.stderr.is_empty(), "{args:?} says nothing");
         assert!(done.stdout.is_empty(), "{args:?} writes to standard output");
     }
+    // The engine is named in the environment here, which makes it nothing that has to be given.
+    let said = String::from_utf8_lossy(&output(&["update", "web"]).stderr).into_owned();
+    let usage = said.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
+    assert_eq!(usage, "Usage: changeover update [OPTIONS] --image <REF> <NAME>", "{said}");
     for command in ["update", "check", "status", "doctor", "resume", "rollback", "gc"] {
         let done = output(&[command, "--help"]);
         let help = String::from_utf8_lossy(&done.stdout).into_owned();
