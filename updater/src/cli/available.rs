@@ -1,7 +1,6 @@
 //! `available`: what is new.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -33,7 +32,7 @@ pub struct AvailableCommand {
     /// forgejo:https://host/owner/name; `image` for those of the project that the image
     /// names by its label org.opencontainers.image.source [default: what the app's label
     /// io.changeover.source says, otherwise the registry].
-    #[arg(long, env = "CHANGEOVER_SOURCE", value_name = "SOURCE", value_parser = str::parse::<LookIn>)]
+    #[arg(long, env = "CHANGEOVER_SOURCE", value_name = "SOURCE", value_parser = look_in)]
     pub source: Option<LookIn>,
     /// The image [default: the one that the app runs].
     #[arg(long, env = "CHANGEOVER_AVAILABLE_IMAGE", value_name = "REF")]
@@ -73,14 +72,10 @@ pub enum LookIn {
     Named(Source),
 }
 
-impl FromStr for LookIn {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<LookIn, String> {
-        match text {
-            "image" => Ok(LookIn::OfImage),
-            named => named.parse().map(LookIn::Named),
-        }
+fn look_in(text: &str) -> Result<LookIn, String> {
+    match text {
+        "image" => Ok(LookIn::OfImage),
+        named => named.parse().map(LookIn::Named),
     }
 }
 
@@ -257,7 +252,7 @@ mod tests {
     fn the_source_is_the_one_that_is_named_or_the_one_that_a_label_names() {
         let github: Source = "github:acme/web".parse().expect("a source");
         let of = |wanted: Option<&str>, labels: Value| {
-            source_of(wanted.map(|text| text.parse().expect("good")), &labels)
+            source_of(wanted.map(|text| look_in(text).expect("good")), &labels)
         };
         let oci = |url: &str| json!({ OCI_SOURCE: url });
         let own =
