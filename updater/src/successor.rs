@@ -17,7 +17,7 @@ mod host_config;
 mod merge;
 mod networks;
 mod ports;
-mod signals;
+pub(crate) mod signals;
 mod volumes;
 
 pub mod table;

@@ -11,7 +11,7 @@ const REAL_TIME: std::ops::RangeInclusive<usize> = 34..=64;
 
 /// One name for each signal: `SIGINT` for `2`, `SIGRTMIN+3` for `37`. None given is the
 /// one that engines send then.
-pub(super) fn name(signal: &str) -> String {
+pub(crate) fn name(signal: &str) -> String {
     let upper = signal.trim().to_uppercase();
     let word = match upper.strip_prefix("SIG").unwrap_or(&upper) {
         "" => "TERM",

@@ -119,6 +119,9 @@ impl<'a> Runner<'a> {
             for (gate, new) in self.gates.iter_mut().zip(&observed.new) {
                 gate.note_if_down(looked, new.as_ref().unwrap_or(&Value::Null));
             }
+            if let Some(killed) = self.seen.who_was_killed(self.plan, &observed) {
+                self.progress.emit(Event::Warning { text: killed.to_string() });
+            }
             let observed = self.seen.added_to(observed);
             let decided = next(self.plan, &observed.facts);
             self.seen.lost.note_what_was_done(&decided);
@@ -243,6 +246,9 @@ impl<'a> Runner<'a> {
                 let begun = self.seen.doing.take().map_or_else(Instant::now, |(_, begun)| begun);
                 let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 info!(step = doing.name(), milliseconds, "done");
+                if let Call::Stop { id } = &call {
+                    self.seen.last_stop = Some((id.clone(), member, begun.elapsed()));
+                }
                 self.seen.failures = Default::default();
                 self.progress.emit(doing.done(self.plan, milliseconds));
                 None

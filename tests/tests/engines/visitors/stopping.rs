@@ -53,8 +53,19 @@ fn an_app_that_ignores_its_stop_signal_gets_its_time_and_is_replaced(kind: Engin
         .find(|e| e["event"] == "step" && e["key"] == "stop-old")
         .expect("it was stopped");
     assert!(stop["milliseconds"].as_u64() >= Some(2000), "its own stop time: {stop}");
+    // Its visitors have waited for that, so its operator hears of it, and how to mend it.
+    let warnings = done.events.iter().filter(|event| event["event"] == "warning");
+    let said: Vec<&str> = warnings.filter_map(|event| event["text"].as_str()).collect();
+    let killed = said.iter().find(|said| said.contains("was killed after 2 s"));
+    let killed = killed.unwrap_or_else(|| panic!("not a word of it: {said:?}"));
+    for words in ["old container of `web`", "did not end at SIGTERM", "STOPSIGNAL", "--init"] {
+        assert!(killed.contains(words), "no {words:?} in: {killed}");
+    }
     assert_story(&world, load, Story::Update);
     world.assert_settled("2", false);
+    // One that heeds it is nobody's concern.
+    let done = update(&world, 1, &[]).expect(0);
+    assert_eq!(done.event("warning"), None, "{:#?}", done.events);
 }
 
 /// Between the page's coming and the stop signal everybody who came before has an

@@ -1,7 +1,9 @@
 //! What one helper observes in its time and the engine doesn't keep.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::always;
@@ -12,7 +14,10 @@ use super::doing::Doing;
 use super::lost::Lost;
 use crate::engine::Tether;
 use crate::plan::{Member, Plan};
+use crate::successor::signals;
 
+/// The exit code of what was ended by SIGKILL.
+const KILLED: i64 = 137;
 /// So often may the same call succeed without the facts telling of it.
 const REPETITIONS: u32 = 5;
 
@@ -47,6 +52,28 @@ pub(super) struct Seen {
     pub(super) stopped: Vec<Option<Tether>>,
     /// The old containers that somebody has started all the same.
     pub(super) taken_back: Vec<bool>,
+    /// The stop that was just asked for: of which container, of which member, and how long
+    /// it took.
+    pub(super) last_stop: Option<(String, usize, Duration)>,
+}
+
+/// A container that went on until the engine killed it, while visitors waited.
+#[derive(Debug, PartialEq)]
+pub(super) struct Killed {
+    app: String,
+    which: &'static str,
+    signal: String,
+    seconds: u64,
+}
+
+impl fmt::Display for Killed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Killed { app, which, signal, seconds } = self;
+        write!(
+            f,
+            "the {which} container of `{app}` did not end at {signal} and was killed after {seconds} s, for which visitors waited; let the app end at {signal}, or name another signal by STOPSIGNAL in its Dockerfile; with CMD as [\"program\", \"argument\"] no shell keeps the signal to itself, and `docker run --init` starts what can't be process 1"
+        )
+    }
 }
 
 /// What this helper has done for the data.
@@ -119,6 +146,25 @@ impl Seen {
             let stopped = self.stopped[n].as_mut();
             self.taken_back[n] |= runs && stopped.is_some_and(Tether::holds);
         }
+    }
+
+    /// A stop that lasted its whole time and ended in SIGKILL. An app that wants no time
+    /// has it so on purpose.
+    pub(super) fn who_was_killed(&mut self, plan: &Plan, observed: &Observed) -> Option<Killed> {
+        let (id, member, took) = self.last_stop.take()?;
+        let both = [("old", &observed.old[member]), ("new", &observed.new[member])];
+        let is_it = |(which, inspect): (_, &'_ Option<Value>)| {
+            inspect.clone().filter(|inspect| inspect["Id"] == *id).map(|inspect| (which, inspect))
+        };
+        let (which, inspect) = both.into_iter().find_map(is_it)?;
+        let plan = &plan.members[member];
+        let seconds = plan.old.stop_seconds;
+        let killed = inspect["State"]["ExitCode"] == KILLED && inspect["State"]["Running"] == false;
+        let in_time = seconds == 0 || took < Duration::from_secs(seconds);
+        let signal = inspect["Config"]["StopSignal"].as_str().unwrap_or_default();
+        let killed = killed && !in_time && inspect["State"]["OOMKilled"] != true;
+        let signal = signals::name(signal);
+        killed.then(|| Killed { app: plan.name.clone(), which, signal, seconds })
     }
 
     /// Why it has gone back, where nobody here knows better.
