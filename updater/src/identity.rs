@@ -192,22 +192,25 @@ fn has_socket(engine: &Engine, container: &Value) -> bool {
     socket.is_none_or(|socket| path_on_host(container, socket).is_some())
 }
 
-/// Where a path of the container is on the host, if it lies on one of its mounts.
+/// Where a path of the container is on the host, if it lies on one of its mounts. Of mounts
+/// within mounts the innermost is what is seen there.
 pub(crate) fn path_on_host(container: &Value, path: &Path) -> Option<PathBuf> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // /var/run is a link to /run in most images.
     let path = real(path);
-    for mount in container["Mounts"].as_array()? {
-        let destination = real(Path::new(mount["Destination"].as_str().unwrap_or_default()));
-        if let Ok(rest) = path.strip_prefix(&destination) {
-            let source = Path::new(mount["Source"].as_str().unwrap_or_default());
-            return Some(match rest.as_os_str().is_empty() {
-                true => source.to_owned(),
-                false => source.join(rest),
-            });
-        }
-    }
-    None
+    let lies_on = |mount: &Value| {
+        let destination = real(Path::new(mount["Destination"].as_str()?));
+        let rest = path.strip_prefix(&destination).ok()?.to_owned();
+        let source = Path::new(mount["Source"].as_str().unwrap_or_default()).to_owned();
+        Some((destination.components().count(), source, rest))
+    };
+    let around = container["Mounts"].as_array()?.iter().filter_map(lies_on);
+    let (_, source, rest) = around.max_by_key(|(depth, ..)| *depth)?;
+    // A tmpfs is nowhere on the host.
+    (!source.as_os_str().is_empty()).then(|| match rest.as_os_str().is_empty() {
+        true => source,
+        false => source.join(rest),
+    })
 }
 
 /// What the kernel shows of the container around us.
@@ -395,6 +398,46 @@ mod tests {
         let generated = Traces::of("", "", &A[..12]);
         assert!(generated.suggest(A));
         assert!(!Traces::of("", "", "a").suggest(A));
+    }
+
+    /// Mounts as engines show them: Docker 28.5, a rootless one, Synology's, and Podman 5.4.
+    #[test]
+    fn the_socket_is_where_its_mount_has_it_on_the_host() {
+        let bind = |source: &str, destination: &str| {
+            json!({ "Type": "bind", "Source": source, "Destination": destination,
+                "Mode": "", "RW": true, "Propagation": "rprivate" })
+        };
+        let data = || {
+            json!({ "Type": "volume", "Name": "data", "Destination": "/data", "Driver": "local",
+                "Source": "/volume1/@docker/volumes/data/_data", "Mode": "z", "RW": true,
+                "Propagation": "" })
+        };
+        let at = |mounts: &[Value], path: &str| {
+            let found = path_on_host(&json!({ "Mounts": mounts }), Path::new(path));
+            found.map(|path| path.display().to_string())
+        };
+        let is_at = |mounts: &[Value], path: &str, host: &str| {
+            assert_eq!(at(mounts, path).as_deref(), Some(host), "{path} of {mounts:?}");
+        };
+        // No folder of this machine has these names, so that no link of its own plays a part.
+        let usual = bind("/var/run/docker.sock", "/nowhere/run/docker.sock");
+        is_at(&[data(), usual.clone()], "/nowhere/run/docker.sock", "/var/run/docker.sock");
+        let rootless = bind("/run/user/1000/docker.sock", "/nowhere/engine.sock");
+        is_at(&[rootless], "/nowhere/engine.sock", "/run/user/1000/docker.sock");
+        let podmans = bind("/run/podman/podman.sock", "/nowhere/run/docker.sock");
+        is_at(&[podmans], "/nowhere/run/docker.sock", "/run/podman/podman.sock");
+        // With the folder around it, and with another mount in there: the innermost counts,
+        // whichever comes first.
+        let host = bind("/", "/nowhere/host");
+        let within = bind("/srv/engine", "/nowhere/host/run");
+        let both = [host.clone(), within.clone()];
+        is_at(&both, "/nowhere/host/var/run/docker.sock", "/var/run/docker.sock");
+        is_at(&both, "/nowhere/host/run/docker.sock", "/srv/engine/docker.sock");
+        is_at(&[within, host], "/nowhere/host/run/docker.sock", "/srv/engine/docker.sock");
+        // On no mount, or on one that is nowhere on the host.
+        assert_eq!(at(&[usual, data()], "/nowhere/else.sock"), None);
+        let memory = json!({ "Type": "tmpfs", "Source": "", "Destination": "/nowhere/memory" });
+        assert_eq!(at(&[memory], "/nowhere/memory/docker.sock"), None);
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// Docker's socket.
+const DOCKERS: &str = "/var/run/docker.sock";
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,17 +30,16 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The first socket that exists in the usual places; Docker's own path if none does.
+    /// The first socket that is there of the usual ones; Docker's own path if none is.
     pub fn usual() -> Endpoint {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let places = [
-            Some(PathBuf::from("/var/run/docker.sock")),
-            runtime.as_ref().map(|dir| dir.join("docker.sock")),
-            Some(PathBuf::from("/run/podman/podman.sock")),
-            runtime.as_ref().map(|dir| dir.join("podman/podman.sock")),
-        ];
-        let found = places.into_iter().flatten().find(|path| path.exists());
-        Endpoint::Unix(found.unwrap_or_else(|| "/var/run/docker.sock".into()))
+        let of = |name: &str| std::env::var_os(name).filter(|dir| !dir.is_empty());
+        let user = rustix::process::geteuid().as_raw();
+        // An ssh command or a cron job has no session, and the engine's socket is there all
+        // the same.
+        let runtime = of("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let runtime = runtime.unwrap_or_else(|| format!("/run/user/{user}").into());
+        let home = of("HOME").map(PathBuf::from);
+        Endpoint::Unix(first_socket(&usual_places(&runtime, home.as_deref())))
     }
 
     /// The socket file, if it is one.
@@ -75,6 +78,28 @@ impl Endpoint {
             (other, _) => other,
         }
     }
+}
+
+/// Where engines have their sockets: Docker's, which is also that of Synology, QNAP, Unraid and
+/// TrueNAS; that of a rootless one; those of Docker Desktop; Podman's, which in an image without
+/// the link from /var/run to /run may be mounted at either; that of a rootless Podman.
+fn usual_places(runtime: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+    let desktop = home.into_iter().flat_map(|home| {
+        [".docker/run/docker.sock", ".docker/desktop/docker.sock"].map(|path| home.join(path))
+    });
+    let mut places = vec![PathBuf::from(DOCKERS), "/run/docker.sock".into()];
+    places.push(runtime.join("docker.sock"));
+    places.extend(desktop);
+    places.extend(["/run/podman/podman.sock", "/var/run/podman/podman.sock"].map(PathBuf::from));
+    places.push(runtime.join("podman/podman.sock"));
+    places
+}
+
+/// Where an engine wasn't there when a container with its socket was made, there is a folder.
+fn first_socket(places: &[PathBuf]) -> PathBuf {
+    let is_socket =
+        |path: &&PathBuf| std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    places.iter().find(is_socket).cloned().unwrap_or_else(|| DOCKERS.into())
 }
 
 /// The host of `host:port`, without an IPv6 address's brackets.
@@ -152,6 +177,38 @@ mod tests {
         for wrong in ["", "tcp://", "tcp://a/b", "fd://", "npipe:////./pipe/docker_engine"] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_engines_socket_is_found_where_engines_have_it() {
+        let root = std::env::temp_dir().join(format!("changeover-sockets-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let places = usual_places(Path::new("/run/user/1000"), Some(Path::new("/home/jo")));
+        let expected = [
+            "/var/run/docker.sock",
+            "/run/docker.sock",
+            "/run/user/1000/docker.sock",
+            "/home/jo/.docker/run/docker.sock",
+            "/home/jo/.docker/desktop/docker.sock",
+            "/run/podman/podman.sock",
+            "/var/run/podman/podman.sock",
+            "/run/user/1000/podman/podman.sock",
+        ];
+        assert_eq!(places, expected.map(PathBuf::from));
+        assert_eq!(usual_places(Path::new("/run/user/0"), None).len(), 6, "nobody at home");
+
+        // From the last to the first: each comes before those that are there already.
+        let here = |place: &PathBuf| root.join(place.strip_prefix("/").expect("it is absolute"));
+        let places: Vec<PathBuf> = places.iter().map(here).collect();
+        assert_eq!(first_socket(&places), Path::new(DOCKERS), "there is none");
+        for place in places.iter().rev() {
+            std::fs::create_dir_all(place).expect("a folder of ours");
+            assert_ne!(first_socket(&places), *place, "a folder is no socket");
+            std::fs::remove_dir(place).expect("ours");
+            let _listener = std::os::unix::net::UnixListener::bind(place).expect("a socket");
+            assert_eq!(first_socket(&places), *place);
+        }
+        std::fs::remove_dir_all(&root).expect("ours");
     }
 
     #[test]
