@@ -65,9 +65,16 @@ impl Authority {
 
     /// A certificate for these names and addresses.
     pub fn sign(&self, names: &[&str]) -> Pair {
+        self.sign_until(2090, names)
+    }
+
+    /// One that is valid until the first day of this year.
+    pub fn sign_until(&self, year: i32, names: &[&str]) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2001, 1, 1), date_time_ymd(year, 1, 1));
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).expect("signed").pem();

@@ -11,14 +11,17 @@ use serde_json::{Value, json};
 
 use super::machine::Service;
 use super::{Lab, api, image, wait_for};
+use crate::tls::Pair;
 
-/// A registry on 127.0.0.1 in a lab's host network, where Docker allows plain HTTP.
+/// A registry on 127.0.0.1 in a lab's host network, where Docker allows plain HTTP; or by a
+/// name of its own, over TLS.
 ///
 /// It ends with its lab at the latest, and so at a power cut too.
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
     login: Option<Login>,
+    tls: Option<(String, Pair)>,
     dir: PathBuf,
     service: Option<Service>,
 }
@@ -35,12 +38,25 @@ pub struct Login {
 impl Registry {
     /// Starts a registry open to everybody.
     pub fn start(lab: &Lab) -> Self {
-        Self::start_on(lab, None)
+        Self::start_on(lab, None, None)
+    }
+
+    /// Starts a registry of this name that speaks TLS. Who is to know the name, and whom to
+    /// believe, is up to the case.
+    pub fn start_over_tls(lab: &Lab, name: &str, pair: Pair) -> Self {
+        Self::start_on(lab, None, Some((name.to_owned(), pair)))
+    }
+
+    /// Starts it again with another certificate.
+    pub fn start_again_with(&mut self, lab: &Lab, pair: Pair) {
+        self.tls.as_mut().expect("it speaks TLS").1 = pair;
+        self.write_config(lab);
+        self.start_again(lab);
     }
 
     /// Starts a registry that asks for credentials, for pulls as well.
     pub fn start_with_login(lab: &Lab, login: Login) -> Self {
-        Self::start_on(lab, Some(login))
+        Self::start_on(lab, Some(login), None)
     }
 
     /// Starts it after [`stop`](Self::stop) or a power cut; what was pushed is still there.
@@ -69,7 +85,8 @@ impl Registry {
 
     /// Its name in references: `127.0.0.1:5000`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let name = self.tls.as_ref().map_or("127.0.0.1", |(name, _)| name);
+        format!("{name}:{}", self.port)
     }
 
     /// Pushes the engine's image `local` as `name` (`app:2`), and answers with the reference to pull
@@ -95,13 +112,13 @@ impl Registry {
         check_stream("pull", reference, status, &answer);
     }
 
-    fn start_on(lab: &Lab, login: Option<Login>) -> Self {
+    fn start_on(lab: &Lab, login: Option<Login>, tls: Option<(String, Pair)>) -> Self {
         // The network is the lab's own, so a port is free if no other registry of the lab has it.
         let place = |port: u16| lab.dir().join(format!("registry-{port}"));
         let port = (5000..5100)
             .find(|port| fs::create_dir(place(*port)).is_ok())
             .expect("a lab has few registries");
-        let mut registry = Self { port, login, dir: place(port), service: None };
+        let mut registry = Self { port, login, tls, dir: place(port), service: None };
         registry.write_config(lab);
         registry.start_again(lab);
         registry
@@ -114,6 +131,20 @@ impl Registry {
             "storage": {"filesystem": {"rootdirectory": self.dir.join("storage")}, "delete": {"enabled": true}},
             "http": {"addr": self.address()},
         });
+        if let Some((_, pair)) = &self.tls {
+            let file = |name: &str, content: &str| {
+                let file = self.dir.join(name);
+                fs::write(&file, content).expect("the lab's directory is writable");
+                file
+            };
+            let (certificate, key) =
+                (file("certificate.pem", &pair.certificate), file("key.pem", &pair.key));
+            // By its name it is somewhere else than on the loopback.
+            config["http"] = json!({
+                "addr": format!(":{}", self.port),
+                "tls": { "certificate": certificate, "key": key },
+            });
+        }
         if let Some(login) = &self.login {
             let made = lab
                 .machine_command("htpasswd")

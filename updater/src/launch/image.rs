@@ -110,6 +110,8 @@ async fn pull_image(
             "the engine's disk is full; `docker system df` shows what can be cleared"
         } else if has(&["unauthorized", "no basic auth", "denied", "authentication"]) {
             "`docker login` to the registry, or give --registry-user and --registry-password-file"
+        } else if has(&["x509:", "certificate"]) {
+            "the engine believes the authorities of its host, and for one registry those in /etc/docker/certs.d/HOST:PORT/ca.crt"
         } else if has(&["not found", "manifest unknown", "no such image", "does not exist"]) {
             "is the tag published yet, and for this platform?"
         } else {

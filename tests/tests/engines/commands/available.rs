@@ -7,13 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use changeover_tests::forge::{Asked, Forge, Reply};
 use changeover_tests::lab::{EngineKind, Login, Registry};
+use changeover_tests::tls::Authority;
 use changeover_tests::world::{Done, Running, World, program, web};
 use serde_json::{Value, json};
 
 use super::identity::exec;
 use super::pulls::{push, world_with_registry};
 use super::refusals::load_image_for;
-use super::{case, docker, update};
+use super::{assert_words, case, docker, program_in_the_lab, snapshot, update};
 use crate::Case;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -130,4 +131,96 @@ fn an_app_asks(kind: EngineKind) {
     // Whoever makes an image could have it sent anywhere.
     let told = |asked: &Asked| asked.headers.contains_key("authorization");
     assert!(!forge.seen().is_empty() && !forge.seen().iter().any(told), "a label got the token");
+}
+
+/// A registry of one's own: a name, a port, and a certificate of an authority that only this
+/// house knows. The engine is told of it by `/etc/docker/certs.d`, we are by `SSL_CERT_FILE`.
+pub(super) fn a_registry_by_name(kind: EngineKind) {
+    const NAME: &str = "registry.test";
+    let world = World::start(kind);
+    world.images(&[1]);
+    world.run_web("app:1");
+    // On the loopback the engine would believe anybody.
+    let hosts = format!("127.0.0.1 localhost\n{} {NAME}\n", world.lab.host_v4());
+    world.write_on_machine("/etc/hosts", &hosts);
+    let house = Authority::new();
+    let mut registry = Registry::start_over_tls(&world.lab, NAME, house.sign(&[NAME]));
+    let trusted = format!("/etc/docker/certs.d/{}/ca.crt", registry.address());
+    world.write_on_machine(&trusted, house.certificate());
+    let dir = world.lab.dir().to_owned();
+    let bundle = |name: &str, authority: &Authority| {
+        let file = dir.join(name);
+        fs::write(&file, authority.certificate()).expect("the lab's directory is writable");
+        file.display().to_string()
+    };
+    let (own, others) = (bundle("own.pem", &house), bundle("others.pem", &Authority::new()));
+    let (inside, cache) = (program_in_the_lab(&world), dir.join("cache"));
+    let run = |args: &[&str], bundle: &str| {
+        let mut command = world.lab.machine_command(&inside.display().to_string());
+        command.args(args).arg("--json").env("SSL_CERT_FILE", bundle);
+        Running::start(command.env("CHANGEOVER_CACHE", &cache)).finish()
+    };
+    let available =
+        |code: i32| -> Value { run(&["available", "web"], &own).expect(code).events[0].clone() };
+    let update = |image: &str| {
+        run(&["update", "web", "--image", image, "--stable", "0s"], &own).expect(0);
+    };
+
+    update(&push(&world, &registry, "2", "web:2"));
+    world.assert_settled("2", false);
+    assert_eq!(available(10)["newer"], false);
+    let third = push(&world, &registry, "3", "web:3");
+    let found = available(0);
+    assert_eq!(
+        (&found["newest"]["tag"], &found["ready"]),
+        (&json!("3"), &json!(true)),
+        "{found:#}"
+    );
+    assert_eq!(found["image"]["reference"], third.as_str());
+    assert_eq!(found["image"]["platforms"], json!(["linux/amd64"]));
+    let check = run(&["check", "web", "--image", &third], &own).expect(0);
+    let digest =
+        check.event("check").expect("it is shown")["plan"]["members"][0]["image"]["digest"].clone();
+    let (_, digest) = digest.as_str().and_then(|text| text.split_once('@')).expect("a digest");
+    assert_eq!(found["image"]["digest"], digest);
+    // Out, but not for this processor.
+    load_image_for(&world, "app:foreign", "s390x");
+    registry.push(&world.lab, "app:foreign", "web:4");
+    let early = available(10);
+    assert_eq!((&early["newer"], &early["ready"]), (&json!(true), &json!(false)), "{early:#}");
+    assert_eq!(early["image"]["platforms"], json!(["linux/s390x"]));
+    // A tag that moves.
+    update(&push(&world, &registry, "5", "web:latest"));
+    assert_eq!(available(10)["newer"], false);
+    push(&world, &registry, "6", "web:latest");
+    assert_eq!(available(0)["ready"], true);
+
+    // Who can't prove to be that registry is believed by neither of us.
+    let before = snapshot(&world);
+    let asks = |bundle: &str, words: &[&str]| {
+        let done = run(&["available", "web"], bundle).expect(21);
+        assert_eq!(done.event("error").expect("it says so")["code"], "source-untrusted");
+        assert_words(&done, &[words, &[NAME, "cannot prove who it is", "SSL_CERT_FILE"]].concat());
+    };
+    let pulls = |words: &[&str]| {
+        let done = run(&["update", "web", "--image", &third], &own).expect(21);
+        assert_eq!(done.event("error").expect("it says so")["code"], "image-unavailable");
+        assert_words(
+            &done,
+            &[words, &["`web` keeps running", "/etc/docker/certs.d", &third]].concat(),
+        );
+    };
+    asks(&others, &["invalid peer certificate"]);
+    world.write_on_machine(&trusted, Authority::new().certificate());
+    pulls(&["unknown authority"]);
+    world.write_on_machine(&trusted, house.certificate());
+    registry.start_again_with(&world.lab, house.sign_until(2020, &[NAME]));
+    asks(&own, &["expired"]);
+    pulls(&["expired"]);
+    registry.start_again_with(&world.lab, house.sign(&["elsewhere.test"]));
+    asks(&own, &["not valid for name"]);
+    pulls(&["elsewhere.test"]);
+    assert_eq!(snapshot(&world), before, "something was touched");
+    let kept = fs::read_dir(&cache).into_iter().flatten().count();
+    assert_eq!(kept, 0, "something was cached");
 }
