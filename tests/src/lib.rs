@@ -8,6 +8,7 @@ pub mod fake;
 pub mod forge;
 pub mod lab;
 pub mod load;
+pub mod nginx;
 pub mod postgres;
 pub mod sample;
 pub mod sqlite;

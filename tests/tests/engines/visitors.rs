@@ -5,6 +5,7 @@ mod killed;
 mod load;
 mod page;
 mod ports;
+mod proxied;
 mod reused;
 mod stopping;
 mod tls;
@@ -27,6 +28,11 @@ pub(crate) fn cases() -> Vec<Case> {
         .chain(reused::cases())
         .chain(tls::cases())
         .collect()
+}
+
+/// On the newest engine: what is our own doing.
+pub(crate) fn on_newest() -> Vec<Case> {
+    proxied::cases()
 }
 
 /// A case named as its function.

@@ -46,6 +46,7 @@ pub(super) async fn plan(
         true => reach::choose_probe(engine, &request.health, &found.old, &mut published).await,
         false => Probe::Running,
     };
+    let unseen = reach::without_a_page(engine, &found, &published, &probe).await?;
     let differences = differences(&Pair {
         old: &found.old,
         old_image: found.old_image.as_ref(),
@@ -53,7 +54,7 @@ pub(super) async fn plan(
         new_image: &new_image,
         moved: &[],
     });
-    let mut remains = Remains::default();
+    let mut remains = Remains { remarks: Vec::from_iter(unseen), ..Remains::default() };
     let carry =
         look_at_remains(engine, &found.app, &found.old, &request.carry, &made, &mut remains)
             .await?;

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::preflight::Found;
-use super::{HealthRequest, LaunchError, Request, text};
+use super::{HealthRequest, LaunchError, Remark, Request, text};
 use crate::engine::Engine;
 use crate::gate::address::{addresses, lender, on_host_network};
 use crate::gate::probe::{self, Heard};
@@ -207,6 +207,42 @@ fn candidate_ports(old: &Value, published: &[Published]) -> Vec<u16> {
         }
     }
     ports
+}
+
+/// What is to be known where the app serves, and by no port of the host: its visitors come
+/// by a proxy that knows it by its name, past the place where the page would be.
+pub(super) async fn without_a_page(
+    engine: &Engine,
+    found: &Found,
+    published: &[Published],
+    probe: &Probe,
+) -> Result<Option<Remark>, LaunchError> {
+    let serves = !matches!(probe, Probe::Running);
+    let networks = |container: &Value| -> Vec<String> {
+        let networks = container["NetworkSettings"]["Networks"].as_object();
+        networks.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let own = networks(&found.old);
+    if !serves || !published.is_empty() || on_host_network(&found.old) || own.is_empty() {
+        return Ok(None);
+    }
+    let others = engine.containers().await.map_err(LaunchError::engine)?;
+    let is_proxy = |other: &&Value| {
+        let ports = other["Ports"].as_array().into_iter().flatten();
+        let mut open = ports.filter(|port| port["Type"] == "tcp" && port["PublicPort"].is_u64());
+        other["State"] == "running"
+            && networks(other).iter().any(|network| own.contains(network))
+            && open.next().is_some()
+    };
+    let name = |other: &Value| {
+        let name = text(other, "/Names/0").trim_start_matches('/');
+        format!("`{name}`")
+    };
+    Ok(Some(Remark::NoPage {
+        container: found.app.clone(),
+        proxies: others.iter().filter(is_proxy).map(name).collect(),
+        networks: own,
+    }))
 }
 
 pub(super) fn choose_handover(

@@ -58,6 +58,16 @@ pub enum Remark {
         /// Networks besides the main one.
         networks: Vec<String>,
     },
+    /// The app serves, and no port of the host leads to it, so there is none to put the page
+    /// on.
+    NoPage {
+        /// The container's name.
+        container: String,
+        /// The networks on which it is reached.
+        networks: Vec<String>,
+        /// Others there that publish ports, by name: visitors come by one of them as a rule.
+        proxies: Vec<String>,
+    },
     /// Podman doesn't show everything that a container made through its API was given.
     HiddenSettings {
         /// The container's name.
@@ -73,6 +83,7 @@ impl Remark {
             Remark::UnknownLayer { .. } => "unknown-layer",
             Remark::MacAddresses { .. } => "mac-addresses",
             Remark::DataStays { .. } => "data-stays",
+            Remark::NoPage { .. } => "no-page",
             Remark::HiddenSettings { .. } => "hidden-settings",
             Remark::ComposePin { .. } => "compose-pin",
             Remark::ComposeUnknown { .. } => "compose-unknown",
@@ -161,6 +172,17 @@ impl fmt::Display for Remark {
                 "this engine doesn't tell whether `{container}` was given its MAC address on {}; it gets a generated one",
                 some_of(networks)
             ),
+            Remark::NoPage { container, networks, proxies } => {
+                write!(f, "`{container}` publishes no port, so there is no page: whoever comes")?;
+                match proxies.is_empty() {
+                    true => write!(f, " by its name on {}", some_of(networks))?,
+                    false => write!(f, " by {}", some_of(proxies))?,
+                }
+                write!(
+                    f,
+                    " gets an error while no version answers. For a page, publish a port of the app and let the proxy go there: \"Behind a reverse proxy\" in the README"
+                )
+            }
             Remark::HiddenSettings { container } => write!(
                 f,
                 "Podman doesn't tell whether `{container}`, which wasn't made with `podman run`, was given sysctls or fixed addresses; the new one gets none"
