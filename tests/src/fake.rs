@@ -26,6 +26,10 @@ pub fn answer_always(socket: &Path, answer: &'static str) {
 pub const TOO_OLD: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.40\r\nServer: Docker/19.03.15\r\n\
     Content-Length: 2\r\nConnection: close\r\n\r\nOK";
 
+/// An engine as far as its greeting goes, and then no JSON.
+pub const GARBLED: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nServer: Docker/28.5.2\r\n\
+    Content-Length: 2\r\nConnection: close\r\n\r\nOK";
+
 /// A web server that knows nothing of containers.
 pub const NOT_AN_ENGINE: &str =
     "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

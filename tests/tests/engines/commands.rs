@@ -2,6 +2,7 @@
 
 mod asker;
 mod available;
+mod codes;
 mod course;
 mod endpoint;
 mod history;
@@ -31,6 +32,17 @@ pub(crate) fn cases() -> Vec<Case> {
         endpoint::cases(),
     ]
     .concat()
+}
+
+/// On the newest engine: what is our own doing.
+pub(crate) fn on_newest() -> Vec<Case> {
+    vec![
+        case(
+            "each_error_code_that_is_published_comes_of_something",
+            codes::each_one_comes_of_something,
+        ),
+        case("a_registry_of_ones_own_is_believed_by_its_authority", available::a_registry_by_name),
+    ]
 }
 
 /// A case that gets along with others.

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         .chain(data::cases())
         .collect();
     let mut on_podman = podman::cases();
-    let mut on_newest = data::on_newest();
+    let mut on_newest = [data::on_newest(), commands::on_newest(), visitors::on_newest()].concat();
     if crashes::torture() {
         (cases, on_podman, on_newest) = (crashes::cases(), Vec::new(), Vec::new());
         cases.extend(data::torture());

@@ -55,6 +55,9 @@ impl Assets {
 
     /// Ours, with those of this folder instead where it has them.
     pub(super) fn from_folder(folder: &Path) -> Result<Assets, FolderError> {
+        // Any of its files may be missing, but a folder that isn't there is a slip of the pen.
+        std::fs::read_dir(folder)
+            .map_err(|source| FolderError { file: folder.to_owned(), source })?;
         let ours = Assets::ours();
         let text =
             |name: &str, usual: &str| Ok(read(folder, name)?.unwrap_or_else(|| usual.to_owned()));
@@ -81,7 +84,9 @@ impl Assets {
 
 /// A page of one's own that can't be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("the page's file `{}` cannot be used", file.display())]
+#[error(
+    "the page cannot be made of `{}`\nhint: --page-dir names a folder with files like those of maintenance-ui/, in UTF-8", file.display()
+)]
 pub struct FolderError {
     file: PathBuf,
     source: io::Error,

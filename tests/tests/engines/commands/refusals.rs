@@ -46,14 +46,19 @@ fn an_engine_that_cannot_be_used_is_named(kind: EngineKind) {
     fake::answer_always(&other, fake::NOT_AN_ENGINE);
     assert_words(&ask(&other), &["other.sock", "no Docker-compatible engine"]);
 
-    // As somebody else, who may see the socket but not talk to it.
-    fs::set_permissions(world.lab.socket(), fs::Permissions::from_mode(0o660)).expect("it is ours");
-    let mut somebody = world.lab.host_command("setpriv");
-    somebody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    somebody.arg(program_for_everybody(&world)).args(["update", "web", "--image", "app:2"]);
+    let mut somebody = somebody_else(&world, &["update", "web", "--image", "app:2"]);
     let done = Running::start(somebody.arg("--json")).finish().expect(21);
     assert_words(&done, &["not allowed to talk to the engine", "member of the socket's group"]);
     world.assert_settled("1", false);
+}
+
+/// Our program, run by somebody who may see the socket but not talk to it.
+pub(super) fn somebody_else(world: &World, args: &[&str]) -> Command {
+    fs::set_permissions(world.lab.socket(), fs::Permissions::from_mode(0o660)).expect("it is ours");
+    let mut somebody = world.lab.host_command("setpriv");
+    somebody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    somebody.arg(program_for_everybody(world)).args(args);
+    somebody
 }
 
 /// A copy in a folder that anybody may enter.
