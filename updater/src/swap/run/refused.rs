@@ -105,10 +105,10 @@ impl Runner<'_> {
 
 /// What a person can do about it.
 fn way_out(said: &str) -> &'static str {
-    // Seen on 20.10: one that was killed while it started a container takes that one's port
-    // for allocated when it is back. Neither a disconnection by force nor the container's
-    // removal changes that, and no process holds the port.
-    match said.contains("port is already allocated") {
+    // Seen on 20.10 and 26.1: one that was killed while it started a container takes that
+    // one's port for allocated when it is back, or holds it itself by a docker-proxy. Neither
+    // a disconnection by force nor the container's removal changes that.
+    match said.contains("port is already allocated") || said.contains("cannot listen on") {
         true => {
             "stop the container that publishes the port; if none does, the engine has lost track of it, and only its restart frees it"
         }
@@ -126,6 +126,8 @@ mod tests {
         let lost = "driver failed programming external connectivity on endpoint web (0e1a): \
                     Bind for 0.0.0.0:8080 failed: port is already allocated";
         assert!(way_out(lost).contains("restart"));
+        let held = "cannot listen on 0.0.0.0:8080\nhint: `ss -ltnp sport = 8080` shows who does";
+        assert!(way_out(held).contains("restart"));
         assert_eq!(way_out("no space left on device"), "mend that");
     }
 }
