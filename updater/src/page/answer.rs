@@ -15,14 +15,14 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::events::Listener;
 use super::language::Wish;
+use super::rendered::Rendered;
 use super::{Page, compress, cors};
 
 /// Where scripts ask how far it is.
@@ -36,9 +36,6 @@ pub const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// No answer has more headers than this.
-const USUAL: usize = 16;
-
 /// An answer.
 pub(super) enum Answer {
     /// All of it.
@@ -51,11 +48,11 @@ pub(super) enum Answer {
 pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let path = request.uri().path();
+    let rendered = &page.rendered();
     if path == EVENTS && request.method() == Method::GET {
         // One of too many asks for the status instead.
         if let Some(listener) = Listener::new(page) {
-            let mut response = with(StatusCode::OK, "text/event-stream", ());
-            add_headers(page, response.headers_mut());
+            let mut response = with(rendered, StatusCode::OK, "text/event-stream", ());
             cors::allow_reading(request.headers(), response.headers_mut());
             response.headers_mut().remove(RETRY_AFTER);
             // A proxy that collects the stream first would make it useless.
@@ -65,52 +62,33 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
         }
     }
     let mut response = match path {
-        _ if cors::is_harmless_preflight(request) => cors::preflight(),
-        STATUS if reading => status(page),
-        EVENTS if reading => refusal(page, Kind::Text, request),
-        _ => refusal(page, Kind::wanted_by(request), request),
+        _ if cors::is_harmless_preflight(request) => cors::preflight(&rendered.head),
+        STATUS if reading => {
+            with(rendered, StatusCode::OK, "application/json", rendered.json.clone())
+        }
+        EVENTS if reading => refusal(page, rendered, Kind::Text, request),
+        _ => refusal(page, rendered, Kind::wanted_by(request), request),
     };
-    add_headers(page, response.headers_mut());
     cors::allow_reading(request.headers(), response.headers_mut());
     Answer::Whole(response)
 }
 
 /// The answer to something that isn't a request as HTTP has it, or is too large.
 pub(super) fn malformed(page: &Page, status: StatusCode) -> Response<Bytes> {
-    let mut response = with(status, "text/plain; charset=utf-8", format!("{status}\n").into());
-    add_headers(page, response.headers_mut());
-    response
+    with(&page.rendered(), status, "text/plain; charset=utf-8", format!("{status}\n").into())
 }
 
-/// What every answer of ours carries.
-fn add_headers(page: &Page, headers: &mut HeaderMap) {
-    let rendered = page.rendered();
-    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
-    set(CACHE_CONTROL, "no-store");
-    set(
-        VARY,
-        "Accept, Accept-Encoding, Accept-Language, Content-Type, Origin, Sec-Fetch-Dest, X-Requested-With",
-    );
-    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(REFERRER_POLICY, "same-origin");
-    // Of robots.txt as well: a 503 there makes crawlers wait.
-    set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    headers.insert(RETRY_AFTER, rendered.retry_after.into());
-    headers.insert(CONTENT_SECURITY_POLICY, page.look().policy.clone());
-    headers.insert(X_CHANGEOVER, rendered.update.clone());
-}
-
-fn status(page: &Page) -> Response<Bytes> {
-    with(StatusCode::OK, "application/json", page.rendered().json.clone())
-}
-
-fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Bytes> {
+fn refusal<B>(
+    page: &Page,
+    rendered: &Rendered,
+    kind: Kind,
+    request: &Request<B>,
+) -> Response<Bytes> {
     let headers = request.headers();
     let wish = Wish {
         query: request.uri().query(),
         accept: headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()),
     };
-    let rendered = page.rendered();
     let words = rendered.translated(page.look().language(wish));
     let mut packed = false;
     let (kind, body) = match kind {
@@ -124,7 +102,7 @@ fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Bytes> 
         Kind::Json => ("application/problem+json", words.problem.clone()),
         Kind::Text => ("text/plain; charset=utf-8", words.text.clone()),
     };
-    let mut response = with(StatusCode::SERVICE_UNAVAILABLE, kind, body);
+    let mut response = with(rendered, StatusCode::SERVICE_UNAVAILABLE, kind, body);
     response.headers_mut().insert(CONTENT_LANGUAGE, words.language.clone());
     if is_grpc(headers) {
         // UNAVAILABLE. Over HTTP/1.1 that is gRPC-Web, which reads it from the head.
@@ -136,10 +114,10 @@ fn refusal<B>(page: &Page, kind: Kind, request: &Request<B>) -> Response<Bytes> 
     response
 }
 
-fn with<B>(status: StatusCode, kind: &'static str, body: B) -> Response<B> {
+fn with<B>(rendered: &Rendered, status: StatusCode, kind: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = HeaderMap::with_capacity(USUAL);
+    *response.headers_mut() = rendered.head.clone();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

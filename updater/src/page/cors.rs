@@ -34,9 +34,11 @@ pub(super) fn is_harmless_preflight<B>(request: &Request<B>) -> bool {
         && wanted.is_some_and(|method| method == "GET" || method == "HEAD")
 }
 
-pub(super) fn preflight() -> Response<Bytes> {
+/// Agrees, with what every answer carries as its `head`.
+pub(super) fn preflight(head: &HeaderMap) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = head.clone();
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
         (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Cache-Control, Content-Type"),

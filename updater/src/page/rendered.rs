@@ -3,22 +3,28 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use serde_json::json;
 
+use super::answer::X_CHANGEOVER;
 use super::compress::gzip;
 use super::document::Document;
 use super::look::Look;
 use crate::status::Status;
+
+/// No answer has more headers than this.
+const USUAL: usize = 16;
 
 /// One status in every form that somebody may ask for.
 pub(super) struct Rendered {
     /// Which publication, and how many seconds after it.
     pub(super) of: (usize, u64),
     status: Status,
-    /// The value of our own header.
-    pub(super) update: HeaderValue,
-    pub(super) retry_after: u64,
+    /// What every answer of ours carries.
+    pub(super) head: HeaderMap,
     pub(super) json: Bytes,
     pub(super) event: Bytes,
     /// As many as there are languages; most of them are never asked for.
@@ -47,9 +53,7 @@ impl Rendered {
         let json = json!(status).to_string();
         Rendered {
             of,
-            update: HeaderValue::from_str(&status.update)
-                .unwrap_or(HeaderValue::from_static("unknown")),
-            retry_after: status.retry_after_seconds.max(1),
+            head: head(&status, &look),
             event: format!("retry: 2000\nevent: status\ndata: {json}\n\n").into(),
             json: json.into(),
             translations: look.assets.languages.iter().map(|_| OnceLock::new()).collect(),
@@ -84,6 +88,25 @@ impl Html {
     pub(super) fn gzip(&self) -> Bytes {
         self.gzip.get_or_init(|| gzip(&self.plain).into()).clone()
     }
+}
+
+fn head(status: &Status, look: &Look) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(USUAL);
+    let mut set = |name, value| head.insert(name, HeaderValue::from_static(value));
+    set(CACHE_CONTROL, "no-store");
+    set(
+        VARY,
+        "Accept, Accept-Encoding, Accept-Language, Content-Type, Origin, Sec-Fetch-Dest, X-Requested-With",
+    );
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(REFERRER_POLICY, "same-origin");
+    // Of robots.txt as well: a 503 there makes crawlers wait.
+    set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
+    head.insert(RETRY_AFTER, status.retry_after_seconds.max(1).into());
+    head.insert(CONTENT_SECURITY_POLICY, look.policy.clone());
+    let update = HeaderValue::from_str(&status.update);
+    head.insert(X_CHANGEOVER, update.unwrap_or(HeaderValue::from_static("unknown")));
+    head
 }
 
 /// The problem document. The type is `about:blank`, which means "just the HTTP
