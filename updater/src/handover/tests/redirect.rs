@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -294,23 +294,6 @@ fn visitors_are_captured_on_an_interface_without_an_address() {
     assert_eq!(outside.run(|| who_answers(at("10.9.7.7"))), "app");
     redirect.capture().expect("capture");
     assert_eq!(outside.run(|| who_answers(at("10.9.7.7"))), "page");
-}
-
-#[test]
-fn capturing_takes_less_than_a_millisecond() {
-    Network::new().run(|| {
-        let mut redirect = redirect_to_page(&[HostAddress::Any]);
-        let mut times = [(); 21].map(|()| {
-            let start = Instant::now();
-            redirect.capture().expect("capture");
-            let taken = start.elapsed();
-            redirect.release().expect("release");
-            taken
-        });
-        times.sort();
-        println!("median {:?}, at most {:?}", times[10], times[20]);
-        assert!(times[10] < Duration::from_millis(1), "{times:?}");
-    });
 }
 
 #[test]
