@@ -41,9 +41,9 @@ test: tools ## Run all tests, on real engines of three versions
 seeds: tools ## Run updates on an engine that fails by the dice: make seeds SEEDS=100000
 	@CHANGEOVER_SEEDS="$(SEEDS)" $(CARGO) test --release --package changeover --locked --lib whatever_goes_wrong -- --nocapture
 
-engines: tools ## Run the engine suite alone, or some of it: make engines CASES=28.5
+engines: tools ## Run the engine suite alone, every case on every engine: make engines CASES=28.5
 	$(BUILD)
-	$(TEST) --test engines -- $(CASES)
+	CHANGEOVER_EVERYWHERE=1 $(TEST) --test engines -- $(CASES)
 
 examples: tools ## Press the examples' buttons in a browser, on three engines
 	$(BUILD)

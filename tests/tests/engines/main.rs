@@ -1,4 +1,8 @@
-//! The engine suite: every case on every engine, real ones, with a table at the end.
+//! The engine suite: cases on real engines, with a table at the end.
+//!
+//! Where the engine has a say, a case runs on each of them; where it has none, on one that
+//! the case's name draws. `CHANGEOVER_EVERYWHERE=1`, as `make engines` sets it, takes all of
+//! them to all.
 //!
 //! Cases that put the machine under load run alone; the others side by side.
 
@@ -50,8 +54,6 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(commands::cases())
         .chain(crashes::cases())
-        .chain(browser::cases())
-        .chain(button::cases())
         .chain(image::cases())
         .chain(security::cases())
         .chain(sets::cases())
@@ -60,10 +62,13 @@ fn main() -> ExitCode {
         .chain(soak::cases())
         .chain(data::cases())
         .collect();
+    let mut on_any: Vec<Case> =
+        [visitors::on_any(), commands::on_any(), browser::cases(), button::cases()].concat();
     let mut on_podman = podman::cases();
     let mut on_newest = [data::on_newest(), commands::on_newest(), visitors::on_newest()].concat();
     if crashes::torture() {
-        (cases, on_podman, on_newest) = (crashes::cases(), Vec::new(), Vec::new());
+        (on_any, on_podman, on_newest) = Default::default();
+        cases = crashes::cases();
         cases.extend(data::torture());
     }
     let on_one = examples::cases();
@@ -76,12 +81,16 @@ fn main() -> ExitCode {
     let results: Arc<Mutex<Results>> = Arc::default();
     let machine = Arc::new(RwLock::new(()));
     let mut trials = Vec::new();
+    if std::env::var_os("CHANGEOVER_EVERYWHERE").is_some() {
+        cases.append(&mut on_any);
+    }
+    let any = on_any.iter().map(|case| (case, drawn_by(case.name)));
     let docker = cases.iter().flat_map(|case| EngineKind::ALL.map(|kind| (case, kind)));
     let podman = on_podman.iter().flat_map(|case| EngineKind::PODMAN.map(|kind| (case, kind)));
     let engines = examples::engines();
     let examples = on_one.iter().flat_map(|case| engines.iter().map(move |kind| (case, *kind)));
     let newest = on_newest.iter().map(|case| (case, EngineKind::V28_5));
-    for (case, kind) in docker.chain(podman).chain(newest).chain(examples) {
+    for (case, kind) in docker.chain(any).chain(podman).chain(newest).chain(examples) {
         let (name, alone, run) = (case.name, case.alone, case.run);
         let (results, machine) = (results.clone(), machine.clone());
         trials.push(Trial::test(format!("{kind}::{name}"), move || {
@@ -111,6 +120,12 @@ fn main() -> ExitCode {
     print_table(&results.lock().unwrap_or_else(|broken| broken.into_inner()));
     println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
     conclusion.exit_code()
+}
+
+/// One of Docker's versions, always the same for a name.
+fn drawn_by(name: &str) -> EngineKind {
+    let sum: usize = name.bytes().map(usize::from).sum();
+    EngineKind::ALL[sum % EngineKind::ALL.len()]
 }
 
 pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
