@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::unpacked::Unpacked;
 
-/// A configuration with this in its `http` block. nginx keeps its own files in the folder.
+/// A configuration with this in its `http` block. nginx keeps its own files in the folder, and
+/// removes the one with its process id when it ends: with /dev/null there, the machine's.
 pub fn config(folder: &Path, servers: &str) -> String {
     let folder = folder.display();
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders = kinds.map(|kind| format!("{kind}_temp_path {folder}/nginx-{kind};")).concat();
     format!(
-        "daemon off; user root; pid /dev/null; error_log stderr;
+        "daemon off; user root; pid {folder}/nginx.pid; error_log stderr;
          events {{}}
          http {{ access_log off; {folders}
          {servers} }}"
