@@ -24,19 +24,15 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Those in which the engine has no say.
 pub(crate) fn on_any() -> Vec<Case> {
-    [usage::cases(), refusals::cases(), available::cases(), history::cases(), told::cases()]
-        .concat()
-}
-
-/// On the newest engine: what is our own doing.
-pub(crate) fn on_newest() -> Vec<Case> {
-    vec![
-        case(
-            "each_error_code_that_is_published_comes_of_something",
-            codes::each_one_comes_of_something,
-        ),
-        case("a_registry_of_ones_own_is_believed_by_its_authority", available::a_registry_by_name),
+    [
+        usage::cases(),
+        refusals::cases(),
+        codes::cases(),
+        available::cases(),
+        history::cases(),
+        told::cases(),
     ]
+    .concat()
 }
 
 /// A case that gets along with others.

@@ -26,12 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Those in which the engine has no say.
 pub(crate) fn on_any() -> Vec<Case> {
-    [gate::cases(), page::cases(), tls::cases()].concat()
-}
-
-/// On the newest engine: what is our own doing.
-pub(crate) fn on_newest() -> Vec<Case> {
-    proxied::cases()
+    [gate::cases(), page::cases(), proxied::cases(), tls::cases()].concat()
 }
 
 /// A case named as its function.

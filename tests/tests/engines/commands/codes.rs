@@ -16,7 +16,8 @@ use changeover_tests::world::{Done, Running, World};
 use serde_json::{Value, json};
 
 use super::refusals::{load_image_for, somebody_else};
-use super::{docker, world_with_web};
+use super::{case, docker, world_with_web};
+use crate::Case;
 
 /// Commands that fail, and the codes that they failed with.
 struct Failures {
@@ -52,7 +53,14 @@ impl Failures {
     }
 }
 
-pub(super) fn each_one_comes_of_something(kind: EngineKind) {
+pub(super) fn cases() -> Vec<Case> {
+    vec![case(
+        "each_error_code_that_is_published_comes_of_something",
+        each_error_code_that_is_published_comes_of_something,
+    )]
+}
+
+fn each_error_code_that_is_published_comes_of_something(kind: EngineKind) {
     let world = world_with_web(kind);
     let mut failures = Failures { world, seen: BTreeSet::new(), others: Vec::new() };
     of_the_command_line(&mut failures);
