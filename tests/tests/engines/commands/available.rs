@@ -21,7 +21,6 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("a_real_registry_tells_what_is_new_and_for_whom", a_real_registry_tells),
         case("an_app_asks_with_one_call_what_is_new_for_it", an_app_asks),
-        case("a_registry_of_ones_own_is_believed_by_its_authority", a_registry_by_name),
     ]
 }
 
@@ -136,7 +135,7 @@ fn an_app_asks(kind: EngineKind) {
 
 /// A registry of one's own: a name, a port, and a certificate of an authority that only this
 /// house knows. The engine is told of it by `/etc/docker/certs.d`, we are by `SSL_CERT_FILE`.
-fn a_registry_by_name(kind: EngineKind) {
+pub(super) fn a_registry_by_name(kind: EngineKind) {
     const NAME: &str = "registry.test";
     let world = World::start(kind);
     world.images(&[1]);
