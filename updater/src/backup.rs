@@ -22,7 +22,8 @@
 //!
 //! **A snapshot is whole or it isn't there**: it is one small file, written when all that
 //! it leads to has reached the disk and has been read back. What was started and not
-//! finished is cleared away by the next pass.
+//! finished is cleared away by the next pass. What no snapshot leads to any more goes after
+//! each update, and what is left besides doesn't grow with their number.
 //!
 //! **To restore is to compare**: files that are untouched since the snapshot, by the
 //! kernel's own change time, are left alone; of the others only the parts that differ

@@ -5,6 +5,8 @@
 //! **Only one of us writes at a time**: whoever does holds the helper's name. What a
 //! killed one has left behind, packs that no index knows, the next one clears away.
 
+mod prune;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -84,7 +86,7 @@ struct PackEntry {
     blobs: Vec<BlobEntry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct BlobEntry {
     id: Id,
     #[serde(rename = "type")]
@@ -228,10 +230,21 @@ impl Repository {
     ) -> Result<(), BackupError> {
         let mut wanted = HashSet::new();
         self.collect(root, &mut wanted)?;
+        self.read_back(wanted.difference(known), on_bytes)?;
+        known.extend(wanted);
+        Ok(())
+    }
+
+    /// Reads blobs from the disk, and fails if one of them isn't what was written.
+    fn read_back<'a>(
+        &self,
+        blobs: impl Iterator<Item = &'a (Kind, Id)>,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), BackupError> {
         let mut by_pack: HashMap<usize, Vec<(Kind, Id, Place)>> = HashMap::new();
         {
             let state = self.state();
-            for (kind, id) in wanted.difference(known) {
+            for (kind, id) in blobs {
                 let place = state.blobs.get(&(*kind, *id));
                 let place =
                     place.ok_or_else(|| BackupError::Damaged(format!("{id} is missing")))?;
@@ -256,51 +269,7 @@ impl Repository {
                 }
             }
             Ok(())
-        })?;
-        known.extend(wanted);
-        Ok(())
-    }
-
-    /// Removes the packs of which no snapshot needs anything any more. Returns how many
-    /// bytes that frees.
-    pub(super) fn prune(&self) -> Result<u64, BackupError> {
-        let mut wanted = HashSet::new();
-        for (_, snapshot) in self.snapshots()? {
-            self.collect(&snapshot.tree, &mut wanted)?;
-        }
-        let old_indexes = self.list("index")?;
-        let mut kept: HashMap<Id, Vec<BlobEntry>> = HashMap::new();
-        let dropped: Vec<Id> = {
-            let state = self.state();
-            for ((kind, id), place) in &state.blobs {
-                let (offset, length) = (place.offset, place.length);
-                let entry = BlobEntry { id: *id, kind: *kind, offset, length };
-                kept.entry(state.packs[place.pack]).or_default().push(entry);
-            }
-            kept.retain(|_, blobs| blobs.iter().any(|b| wanted.contains(&(b.kind, b.id))));
-            state.packs.iter().filter(|id| !kept.contains_key(id)).copied().collect()
-        };
-        if dropped.is_empty() {
-            return Ok(0);
-        }
-        // The new index is there before the old ones go, those before the packs do.
-        {
-            let mut state = self.state();
-            state.unindexed.extend(kept.into_iter().map(|(id, blobs)| PackEntry { id, blobs }));
-        }
-        self.write_index()?;
-        for (_, path) in old_indexes {
-            remove(&path)?;
-        }
-        let mut freed = 0;
-        for id in dropped {
-            let path = self.pack_path(&id);
-            freed += fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
-            remove(&path)?;
-        }
-        *self.state() = State::default();
-        self.load_indexes()?;
-        Ok(freed)
+        })
     }
 
     /// Bytes that are free where the repository lies.
@@ -397,17 +366,23 @@ impl Packer<'_> {
     pub(super) fn save(&mut self, plain: &[u8]) -> Result<Id, BackupError> {
         let id = Id::of(plain);
         if self.repository.claim(self.kind, id) {
-            self.add(id, plain)?;
+            let repository = self.repository;
+            self.add(id, plain.len(), |buffer| repository.key.seal_into(plain, buffer))?;
         }
         Ok(id)
     }
 
-    fn add(&mut self, id: Id, plain: &[u8]) -> Result<(), BackupError> {
+    fn add(
+        &mut self,
+        id: Id,
+        length: usize,
+        seal: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), BackupError> {
         if self.buffer.capacity() == 0 {
-            self.buffer.reserve(PACK_SIZE + plain.len() + (64 << 10));
+            self.buffer.reserve(PACK_SIZE + length + (64 << 10));
         }
         let offset = self.buffer.len();
-        self.repository.key.seal_into(plain, &mut self.buffer);
+        seal(&mut self.buffer);
         self.blobs.push((id, offset as u32, (self.buffer.len() - offset) as u32));
         if self.buffer.len() >= PACK_SIZE {
             self.flush()?;

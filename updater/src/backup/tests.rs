@@ -300,6 +300,52 @@ fn old_snapshots_go_and_free_their_room_while_new_ones_stay_whole() {
     assert_eq!(gone.expect("nothing is wrong"), None);
 }
 
+/// Updates of an app of 200 files, two of which change each time, as far as the oldest
+/// backup is cleared away. Says after each of them how large the repository is.
+fn updated(place: &Place, updates: u64, size: impl Fn(u64) -> usize) -> Vec<u64> {
+    (0..200).for_each(|n| place.write(&format!("{n}"), noise(n, size(n))));
+    let update = |number: u64| {
+        for n in [number * 7 % 200, number * 31 % 200] {
+            place.write(&format!("{n}"), noise(number * 1000 + n, size(n)));
+        }
+        let mut backups = place.open();
+        let job = place.job(&format!("{number}"));
+        backups.snapshot(&job, &state(), &Counter::default()).expect("a snapshot");
+        backups.keep_newest(3).expect("it can be cleared away");
+        place.size()
+    };
+    (1..=updates).map(update).collect()
+}
+
+#[test]
+fn backups_grow_no_further_however_many_updates_there_were() {
+    let place = Place::new();
+    let sizes = updated(&place, 50, |_| 10_000);
+    // 2 MB are needed, and 40 kB for each older one; then there are trees.
+    let largest = sizes.iter().max().expect("some");
+    assert!(*largest < 3_000_000, "{sizes:?}");
+    for number in [50, 49, 48] {
+        place.restore(&format!("{number}"));
+        for n in [number * 7 % 200, number * 31 % 200] {
+            assert_eq!(place.read(&format!("{n}")), noise(number * 1000 + n, 10_000));
+        }
+    }
+    place.open().verify_all(&|_| {}).expect("all of it is there");
+}
+
+#[test]
+fn backups_of_what_hardly_changes_stay_a_few_files() {
+    let place = Place::new();
+    // Beside this one, all that is useless together is little.
+    place.write("large", noise(1000, 3 << 20));
+    updated(&place, 50, |_| 100);
+    let packs = || fs::read_dir(place.repository().join("data")).expect("packs").flatten();
+    let packs: usize =
+        packs().map(|folder| fs::read_dir(folder.path()).expect("a folder").count()).sum();
+    assert!(packs < 50, "{packs} packs");
+    place.open().verify_all(&|_| {}).expect("all of it is there");
+}
+
 #[test]
 fn backups_open_with_their_own_key_alone_and_nobody_else_may_read_them() {
     use std::os::unix::fs::PermissionsExt;

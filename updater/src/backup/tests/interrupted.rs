@@ -117,6 +117,49 @@ fn a_restore_that_is_cut_off_anywhere_is_brought_to_its_end_by_the_next() {
 }
 
 #[test]
+fn a_clearing_that_is_cut_off_anywhere_leaves_what_stays_whole() {
+    // Most of what the first snapshot has written is needed by the third as well.
+    let place = volume();
+    let migrated = |n: u64| place.write(&format!("folder/{n}"), noise(n + 50, 150_000));
+    place.snapshot("one");
+    migrated(2);
+    place.snapshot("two");
+    migrated(3);
+    place.snapshot("three");
+    let then = described(&place.data());
+    let kept = place.root.join("kept");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.expect("cp runs").success());
+    };
+    copy(&place.repository(), &kept);
+    let full = place.size();
+    for blow in BLOWS {
+        for nth in 0.. {
+            fs::remove_dir_all(place.repository()).expect("ours");
+            copy(&kept, &place.repository());
+            let clear = || place.open().keep_newest(1);
+            let (done, writes) = with(blow, nth, clear);
+            let what = format!("{blow:?} at write {nth}: {done:?}");
+            place.open().verify_all(&|_| {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+            place.write("folder/1", "spoilt");
+            place.restore("three");
+            assert_same(&described(&place.data()), &then);
+            // The next one brings it to its end.
+            place.open().keep_newest(1).unwrap_or_else(|error| panic!("{what}: {error}"));
+            place.open().verify_all(&|_| {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+            // 900 kB are needed, and a fifth more may be there.
+            assert!(place.size() < 1_110_000, "{what}: {} of {full} stay", place.size());
+            if nth >= writes {
+                assert!(done.is_ok(), "{what}");
+                assert!(nth > 10, "only {nth} writes were tried");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_repository_whose_making_was_cut_off_is_made_again() {
     for nth in 0..8 {
         let place = volume();
