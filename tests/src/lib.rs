@@ -10,6 +10,7 @@ pub mod lab;
 pub mod load;
 pub mod nginx;
 pub mod postgres;
+pub mod restic;
 pub mod sample;
 pub mod sqlite;
 pub mod tls;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::lab::InstallError;
 use crate::lab::tools::{cache_dir, run};
@@ -20,7 +21,10 @@ impl Unpacked {
         name: &str,
         packages: impl Fn() -> Result<Vec<String>, InstallError>,
     ) -> Unpacked {
+        /// Of the tests in this process, one at a time.
+        static FETCHING: Mutex<()> = Mutex::new(());
         let folder = cache_dir().join(name);
+        let _turn = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
         if !folder.exists() {
             let fresh = cache_dir().join(format!("{name}-{}", std::process::id()));
             fs::create_dir_all(&fresh).expect("a folder below the cache");
@@ -36,7 +40,7 @@ impl Unpacked {
             let script = "for p in *.deb; do dpkg-deb -x $p . && rm $p || exit 1; done";
             unpack.args(["-c", script]).current_dir(&fresh);
             run(&format!("unpack {name}"), &mut unpack).unwrap_or_else(|e| panic!("{e}"));
-            // Another test may have been faster.
+            // Another process may have been faster.
             if fs::rename(&fresh, &folder).is_err() {
                 fs::remove_dir_all(&fresh).expect("ours");
             }
