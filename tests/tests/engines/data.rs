@@ -8,6 +8,8 @@ use changeover_tests::lab::{EngineKind, busybox};
 use changeover_tests::world::{World, web};
 use serde_json::{Value, json};
 
+pub(crate) use database::{FILLS, image};
+
 use super::Case;
 
 /// On each engine: what engines might do otherwise.
@@ -26,20 +28,28 @@ pub(crate) fn on_newest() -> Vec<Case> {
         ("only_the_newest_backups_stay", keeps_the_newest as fn(EngineKind)),
         ("data_that_cannot_be_kept_refuses_the_update", refusals),
         ("no_room_for_the_backup_leaves_the_old_version_with_its_data", database::out_of_room),
-        ("each_row_that_was_acknowledged_is_there_after_a_rollback", database::keeps_each_row),
-        ("postgresql_is_as_it_was_after_a_rollback", postgres::is_as_it_was),
+        (database::NAME, database::keeps_each_row),
+        (postgres::NAME, postgres::is_as_it_was),
         ("the_app_is_made_ready_for_its_backup_or_stays_as_it_is", before_backup),
         ("labels_of_the_app_switch_its_backup_on", labelled),
-        (interrupted::NAME, interrupted::anywhere),
+        (interrupted::CUT_OFF, interrupted::cut_off),
+        (interrupted::FULL, interrupted::full),
         ("backups_are_listed_verified_put_back_and_cleared_away", by_hand),
     ]
     .map(case)
     .to_vec()
 }
 
-/// On one engine a few, on each all of it where everything is tried.
+/// Where everything is tried, on each engine.
 pub(crate) fn torture() -> Vec<Case> {
-    vec![case((interrupted::NAME, interrupted::anywhere as fn(EngineKind)))]
+    [
+        (interrupted::CUT_OFF, interrupted::cut_off as fn(EngineKind)),
+        (interrupted::FULL, interrupted::full),
+        (database::NAME, database::keeps_each_row),
+        (postgres::NAME, postgres::is_as_it_was),
+    ]
+    .map(case)
+    .to_vec()
 }
 
 fn case((name, run): (&'static str, fn(EngineKind))) -> Case {
@@ -75,9 +85,18 @@ fn world_with_data(kind: EngineKind) -> World {
 
 /// What a script says in the folder of a volume.
 fn in_volume(world: &World, volume: &str, script: &str) -> String {
+    in_folder(world, &folder_of(world, volume), script)
+}
+
+/// Where a volume is on the machine.
+fn folder_of(world: &World, volume: &str) -> String {
     let (status, found) = world.lab.api("GET", &format!("/volumes/{volume}"), None);
     assert_eq!(status, 200, "{found}");
-    let folder = found["Mountpoint"].as_str().expect("a folder");
+    found["Mountpoint"].as_str().expect("a folder").to_owned()
+}
+
+/// What a script says in a folder of the machine.
+fn in_folder(world: &World, folder: &str, script: &str) -> String {
     let script = format!("set -e; cd {folder}; {script}");
     let done = world.lab.machine_command("sh").args(["-c", &script]).output().expect("a shell");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

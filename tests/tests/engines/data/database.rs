@@ -10,6 +10,8 @@ use changeover_tests::sqlite::sqlite;
 use changeover_tests::world::{World, web};
 use serde_json::{Value, json};
 
+pub(super) const NAME: &str = "each_row_that_was_acknowledged_is_there_after_a_rollback";
+
 /// Each row is acknowledged in the log as soon as SQLite says that it is on the disk.
 const VERSION_1: &str = r#"
 db() { /sqlite3 -cmd '.timeout 5000' /data/app.db "$1"; }
@@ -39,14 +41,15 @@ db "SELECT 'row ' || n FROM rows"
 "#;
 
 /// An image that runs a script, with these files in it.
-pub(super) fn image(
+pub(crate) fn image(
     world: &World,
     reference: &str,
     version: &str,
     script: &str,
     files: &[(String, PathBuf)],
 ) {
-    let folder = std::env::temp_dir().join(format!("{reference}-{}", std::process::id()));
+    // Others do the same at the same time, in labs of their own.
+    let folder = std::env::temp_dir().join(format!("{reference}-{}", world.lab.name()));
     fs::create_dir_all(&folder).expect("a folder");
     let start = folder.join("start");
     fs::write(&start, script).expect("a file");
@@ -109,10 +112,11 @@ pub(super) fn keeps_each_row(kind: EngineKind) {
     world.wait_for_http(8080);
     let said = goes_back(&world, &[], &body);
     assert_eq!(said, "integrity ok\nversion 0\ncolumns n,t\nmigrated 0\n");
+    println!("{kind}: {} rows, {}", acknowledged(&world).len(), said.replace('\n', "; "));
 }
 
 /// What the app writes at its very stop, when the first pass is over.
-const FILLS: &str = r#"
+pub(crate) const FILLS: &str = r#"
 trap 'head -c 60000000 /dev/urandom > /data/last-words; kill $app; exit 0' TERM
 /sample-app & app=$!
 while :; do wait; done

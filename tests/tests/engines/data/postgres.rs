@@ -12,6 +12,8 @@ use serde_json::json;
 use super::database::{acknowledged, goes_back, image};
 use super::in_volume;
 
+pub(super) const NAME: &str = "postgresql_is_as_it_was_after_a_rollback";
+
 /// Puts the programs in reach and starts the server on the volume. It runs as no root.
 const SERVER: &str = r#"
 export PATH=@bin@:/bin LC_ALL=C PGHOST=/dev/shm PGUSER=postgres PGDATABASE=postgres
@@ -60,7 +62,7 @@ pg_ctl stop -D /data/db -m fast -s && pg_checksums --check -D /data/db
 pub(super) fn is_as_it_was(kind: EngineKind) {
     let world = World::start(kind);
     let (programs, mut files) = postgres();
-    let folder = std::env::temp_dir().join(format!("postgres-users-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("postgres-users-{}", world.lab.name()));
     fs::write(&folder, "postgres:x:1000:1000::/:/bin/sh\n").expect("a file");
     files.push(("etc/passwd".into(), folder.clone()));
     files.push(("bin/sh".into(), changeover_tests::lab::busybox(kind)));
@@ -95,5 +97,8 @@ pub(super) fn is_as_it_was(kind: EngineKind) {
     {
         assert!(said.lines().any(|line| line == words), "no `{words}` in: {said}");
     }
-    println!("{} rows", acknowledged(&world).len());
+    println!(
+        "{kind}: {} rows, of which {migrated:?} were migrated; amcheck ok",
+        acknowledged(&world).len()
+    );
 }
