@@ -1,15 +1,17 @@
 // A visitor through a whole update: has the app open at a deep address, reloads it into
 // the page, watches, and must end at the app again, at the very address.
 //
-// visit.mjs <origin> <path>: says `ready` once the app is open, and at the end one JSON object.
+// visit.mjs <origin> <path> [<shots>]: says `ready` once the app is open, and at the end one JSON
+// object. Whatever part of a step it sees first is kept as a picture in the folder `shots`.
 import { launch, watch } from "./browser.mjs";
 
-const [origin, path] = process.argv.slice(2);
-const LIMIT = 60_000;
+const [origin, path, shots] = process.argv.slice(2);
+const LIMIT = 120_000;
 const browser = await launch();
 const page = await browser.newPage();
 const wrong = watch(page, origin);
 const seen = { phases: [], steps: [], titles: [], announced: [] };
+const pictured = new Set();
 const note = (list, value) => {
   if (value && list.at(-1) !== value) list.push(value);
 };
@@ -39,6 +41,10 @@ while (isPage() && Date.now() < until) {
   note(seen.steps, now.step);
   note(seen.titles, now.title);
   note(seen.announced, now.said);
+  if (shots && /\d\s?%/.test(now.step) && !pictured.has(now.phase)) {
+    pictured.add(now.phase);
+    await page.screenshot({ path: `${shots}/data-${now.phase}.png` }).catch(() => {});
+  }
   await page.waitForTimeout(30).catch(() => {});
 }
 await page.waitForLoadState().catch(() => {});

@@ -1,14 +1,16 @@
 //! A person in front of a real browser, through a whole update and a whole rollback.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use changeover_tests::browser;
 use changeover_tests::lab::EngineKind;
-use changeover_tests::world::World;
-use serde_json::Value;
+use changeover_tests::world::{World, web};
+use serde_json::{Value, json};
 
 use super::Case;
+use super::data::{FILLS, image};
 
 /// With a query and a place within the page, since both must survive.
 const DEEP_LINK: &str = "/slow?ms=1&of=it#part";
@@ -40,19 +42,43 @@ fn a_browser_goes_through_an_update_and_ends_at_the_new_version(kind: EngineKind
     assert!(words(&seen["announced"]).iter().all(|said| !said.contains(" so far")), "{seen:#}");
 }
 
+/// Migrates what version 1 has left, and doesn't get well.
+const MIGRATES: &str = r#"
+/busybox head -c 60000000 /dev/urandom > /data/last-words
+export BROKEN_MS=always
+exec /sample-app
+"#;
+
+/// The data goes back as well, and it is seen how far it is.
 fn a_browser_goes_through_a_rollback_and_ends_at_the_old_version(kind: EngineKind) {
-    let world = world(kind);
-    world.image("app:2", &[("VERSION", "2"), ("BROKEN_MS", "always")], &[]);
-    let args = ["update", "web", "--image", "app:2", "--health-timeout", "4s"];
+    let world = start(kind);
+    image(&world, "app:1", "1", FILLS, &[]);
+    image(&world, "app:2", "2", MIGRATES, &[]);
+    let mut body = web("app:1");
+    body["HostConfig"]["Binds"] = json!(["data:/data"]);
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    let args = ["update", "web", "--image", "app:2", "--health-timeout", "4s", "--backup"];
     let seen = visit(&world, &args, 20);
     assert_eq!(seen["version"], "1", "{seen:#}");
     assert_eq!(seen["text"], "version 1");
     assert!(words(&seen["phases"]).contains(&"rolled-back"), "{seen:#}");
+    for step in ["Back up the data: ", "Put the data back: "] {
+        let part = |said: &str| said.strip_prefix(step)?.strip_suffix('%')?.parse::<u8>().ok();
+        let mut parts = words(&seen["steps"]).into_iter().filter_map(part);
+        assert!(parts.next().is_some_and(|first| first < 100), "{step} {seen:#}");
+    }
+    // Not said aloud: that would be a word every tenth of a second.
+    assert!(words(&seen["announced"]).iter().all(|said| !said.contains('%')), "{seen:#}");
+}
+
+fn start(kind: EngineKind) -> World {
+    browser::install().unwrap_or_else(|error| panic!("{error}"));
+    World::start(kind)
 }
 
 fn world(kind: EngineKind) -> World {
-    browser::install().unwrap_or_else(|error| panic!("{error}"));
-    let world = World::start(kind);
+    let world = start(kind);
     world.images(&[1]);
     world.run_web("app:1");
     world
@@ -60,11 +86,14 @@ fn world(kind: EngineKind) -> World {
 
 /// Runs our program under the eyes of a visitor; says what they saw.
 fn visit(world: &World, args: &[&str], code: i32) -> Value {
+    let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/page-shots");
+    std::fs::create_dir_all(&shots).expect("a folder below the target");
     let mut visitor = world
         .lab
         .host_command("node")
         .arg(browser::script("visit.mjs"))
         .args(["http://127.0.0.1:8080", DEEP_LINK])
+        .arg(shots)
         .stdout(Stdio::piped())
         .spawn()
         .expect("node starts");

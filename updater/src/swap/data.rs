@@ -16,10 +16,10 @@ use crate::events::Event;
 use crate::plan::Plan;
 use crate::progress::Progress;
 
-/// How often it is told how far it is, at most …
-const TELL: Duration = Duration::from_millis(500);
-/// … and in how many parts: what was told is read again from the helper's log, which is
-/// not long.
+/// How often it is looked how far it is: the stopped time is short, and visitors see it pass …
+const LOOK: Duration = Duration::from_millis(20);
+/// … and in how many parts that is told, at most: what was told is read again from the
+/// helper's log, which is not long.
 const PARTS: u64 = 50;
 /// The status by which the engine refuses for good; so do we.
 const REFUSED: u16 = 409;
@@ -119,7 +119,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 done = &mut working => return done,
-                () = tokio::time::sleep(TELL) => {
+                () = tokio::time::sleep(LOOK) => {
                     let done_bytes = counter.done.load(Ordering::Relaxed);
                     let total_bytes = counter.total.load(Ordering::Relaxed);
                     let part = (done_bytes * PARTS).checked_div(total_bytes).unwrap_or(0);
