@@ -26,6 +26,7 @@ mod machine;
 mod network;
 mod podman;
 mod registry;
+pub mod rootless;
 
 use std::error::Error as _;
 use std::fs;
@@ -91,6 +92,8 @@ pub struct Options {
     /// The engine also listens on port 2376 of its host's addresses, over TLS, for who has a
     /// certificate: `tls/client` in the lab's directory is a folder for `DOCKER_CERT_PATH`.
     pub tls: bool,
+    /// The engine is that of a user without rights: [`rootless`]. Only 28.5 has what it takes.
+    pub rootless: bool,
     /// Further arguments for `dockerd`.
     pub engine_args: Vec<String>,
 }
@@ -138,6 +141,8 @@ impl Lab {
                 Machine::boot(&self.name(), &self.kind.rootfs(), self.dir(), &self.host_netns());
             if self.kind.is_podman() {
                 podman::set_up(&machine, &self.socket());
+            } else if self.options.rootless {
+                rootless::set_up(&machine, self.dir());
             } else {
                 self.containerd = Some(self.start_containerd(&machine));
             }
@@ -300,16 +305,20 @@ impl Lab {
             // One address range a lab, so that what a log shows belongs to one lab only.
             format!("--bip=10.214.{n}.1/24"),
             format!("--default-address-pool=base=10.215.{n}.0/24,size=28"),
-            // Makes what the lab leaves in the machine's cgroups its own; and there is no systemd
-            // inside whose slices Docker could use.
-            format!("--cgroup-parent=/{}/docker", self.name()),
-            "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
         ];
         if self.system_socket.is_some() {
             args.push("--host=fd://".to_owned());
         } else {
-            args.push("--host=unix:///run/docker.sock".to_owned());
             args.push(format!("--host={}", self.docker_host()));
+        }
+        if !self.options.rootless {
+            args.extend([
+                "--host=unix:///run/docker.sock".to_owned(),
+                // Makes what the lab leaves in the machine's cgroups its own; and there is no
+                // systemd inside whose slices Docker could use.
+                format!("--cgroup-parent=/{}/docker", self.name()),
+                "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
+            ]);
         }
         if self.options.live_restore {
             args.push("--live-restore".to_owned());
@@ -332,6 +341,10 @@ impl Lab {
             // It would take its own name for granted if another service died here.
             let _ = fs::remove_file(self.socket());
             return machine.start("podman", &args, &self.engine_log());
+        }
+        if self.options.rootless {
+            let args = rootless::engine_args(self.dir(), &self.engine_args());
+            return machine.start("setpriv", &args, &self.engine_log());
         }
         let Some(socket) = &self.system_socket else {
             return machine.start("dockerd", &self.engine_args(), &self.engine_log());

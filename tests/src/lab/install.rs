@@ -119,7 +119,7 @@ impl EngineKind {
     /// Where its root file system is (or will be).
     pub(crate) fn rootfs(self) -> PathBuf {
         let podman = if self.is_podman() { "podman-" } else { "" };
-        cache_dir().join(format!("{podman}{}-{RECIPE}", self.suite()))
+        cache_dir().join(format!("{podman}{}-{}", self.suite(), self.recipe()))
     }
 
     /// What people call it.
@@ -139,11 +139,21 @@ impl EngineKind {
         }
     }
 
+    /// Count this up when what `build_rootfs` makes changes, so that nobody tests with an older one.
+    fn recipe(self) -> u32 {
+        match self {
+            Self::V28_5 => 2,
+            _ => 1,
+        }
+    }
+
     fn packages(self) -> String {
         let engine = match self {
             // Debian 12 has neither the client (it is in docker.io) nor Compose (only the old v1).
             Self::V20_10 => "docker.io",
-            Self::V26_1 | Self::V28_5 => "docker.io,docker-cli,docker-compose",
+            Self::V26_1 => "docker.io,docker-cli,docker-compose",
+            // What a user without rights needs to have an engine.
+            Self::V28_5 => "docker.io,docker-cli,docker-compose,rootlesskit,uidmap,slirp4netns",
             Self::Podman4 | Self::Podman5 => "podman,netavark,aardvark-dns,crun,catatonit",
         };
         format!("{engine},{PACKAGES}")
@@ -189,9 +199,6 @@ const TOOLS: [(&str, &str); 8] = [
 
 /// What an engine's root file system holds, besides what makes it a Debian.
 const PACKAGES: &str = "iptables,nftables,iproute2,procps,mount,ca-certificates,busybox-static,docker-registry,apache2-utils";
-
-/// Count this up when what `build_rootfs` makes changes, so that nobody tests with an older one.
-const RECIPE: u32 = 1;
 
 /// Marks a root file system that is being built.
 const UNFINISHED: &str = "unfinished";

@@ -100,7 +100,7 @@ fn update(world: &World, image: &str) -> Done {
 }
 
 /// Our program, where the machine in the lab sees it as well.
-fn program_in_the_lab(world: &World) -> std::path::PathBuf {
+pub(super) fn program_in_the_lab(world: &World) -> std::path::PathBuf {
     let there = world.lab.dir().join("changeover");
     if !there.exists() {
         std::fs::copy(program("changeover"), &there).expect("the lab's directory is writable");

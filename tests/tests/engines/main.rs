@@ -15,6 +15,7 @@ mod data;
 mod examples;
 mod image;
 mod podman;
+mod rootless;
 mod same;
 mod schema;
 mod security;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     let mut on_any: Vec<Case> =
         [visitors::on_any(), commands::on_any(), browser::cases(), button::cases()].concat();
     let mut on_podman = podman::cases();
-    let mut on_newest = [data::on_newest(), commands::on_newest()].concat();
+    let mut on_newest = [data::on_newest(), commands::on_newest(), rootless::cases()].concat();
     if crashes::torture() {
         (on_any, on_podman, on_newest) = Default::default();
         cases = crashes::cases();

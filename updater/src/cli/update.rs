@@ -307,12 +307,12 @@ async fn bring_in(
     if let Some(loss) = prepared.refusing(request) {
         return Err(LaunchError::of_loss(loss).into());
     }
-    let lasting: Vec<Event> = prepared
-        .remarks
-        .iter()
-        .filter(|remark| remark.is_lasting())
-        .map(|remark| Event::Warning { text: remark.to_string() })
-        .collect();
+    let said = |which: fn(&Remark) -> bool| -> Vec<Event> {
+        let remarks = prepared.remarks.iter().filter(|remark| which(remark));
+        remarks.map(|remark| Event::Warning { text: remark.to_string() }).collect()
+    };
+    said(Remark::is_for_visitors).iter().for_each(|warning| output.event(warning));
+    let lasting = said(Remark::is_lasting);
     let exit = start(engine, prepared, helper, output).await?;
     if matches!(exit, Exit::Done) {
         lasting.iter().for_each(|warning| output.event(warning));

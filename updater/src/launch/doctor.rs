@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::helper::{needs_a_loader, own_program};
 use super::preflight::{ROOM_MB, room};
+use super::reach::is_rootless;
 use super::text;
 use crate::engine::{Chosen, Endpoint, Engine, EngineError};
 use crate::handover::Redirect;
@@ -68,7 +69,8 @@ pub async fn examine(engine: &Engine, chosen: &Chosen) -> Result<Vec<Finding>, E
     let on_host = !in_container && engine.endpoint().is_here();
     let mut findings = vec![of_engine(engine, chosen, &info), of_network(&info)];
     if on_host {
-        findings.push(redirect());
+        // A rootless engine's network has rules of its own, which can't be seen from here.
+        findings.extend((!is_rootless(&info)).then(redirect));
         findings.extend(firewall());
     }
     findings.push(disk(&info, room(&info, in_container, on_host)));
@@ -103,14 +105,12 @@ fn of_engine(engine: &Engine, chosen: &Chosen, info: &Value) -> Finding {
 
 /// Whether the helper's network is the one by which visitors come in.
 fn of_network(info: &Value) -> Finding {
-    let options = info["SecurityOptions"].as_array().into_iter().flatten();
-    let is_rootless = options.filter_map(Value::as_str).any(|option| option == "name=rootless");
-    if is_rootless {
+    if is_rootless(info) {
         return limited(
             "network",
             "the engine is rootless: its host network isn't the one that visitors come in by"
                 .into(),
-            "updates work, without a page",
+            "with Docker, updates work; visitors see the page while a version stops or starts up, and are refused in the moment between, about half a second. With Podman, nobody has tried",
         );
     }
     if text(info, "/OperatingSystem").contains("Docker Desktop") {

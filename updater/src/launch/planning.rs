@@ -54,7 +54,8 @@ pub(super) async fn plan(
         new_image: &new_image,
         moved: &[],
     });
-    let mut remains = Remains { remarks: Vec::from_iter(unseen), ..Remains::default() };
+    let unseen = unseen.into_iter().chain(reach::with_gaps(engine, &found, &published));
+    let mut remains = Remains { remarks: unseen.collect(), ..Remains::default() };
     let carry =
         look_at_remains(engine, &found.app, &found.old, &request.carry, &made, &mut remains)
             .await?;

@@ -245,6 +245,23 @@ pub(super) async fn without_a_page(
     }))
 }
 
+/// What is to be known where the page can't be in the app's place all the time.
+///
+/// RootlessKit's process outside passes visitors on into the network inside, where our redirect
+/// gets hold of them. It listens for as long as the engine publishes the port: as long as a
+/// container that has it runs. With Podman, nobody has looked.
+pub(super) fn with_gaps(engine: &Engine, found: &Found, published: &[Published]) -> Option<Remark> {
+    let is_rootless = is_rootless(&found.info) && engine.podman().is_none();
+    let has_gaps = is_rootless && !published.is_empty() && !on_host_network(&found.old);
+    has_gaps.then(|| Remark::PageGaps { container: found.app.clone() })
+}
+
+/// Whether the engine is that of a user without rights, by what it says of itself.
+pub(super) fn is_rootless(info: &Value) -> bool {
+    let options = info["SecurityOptions"].as_array().into_iter().flatten();
+    options.filter_map(Value::as_str).any(|option| option == "name=rootless")
+}
+
 pub(super) fn choose_handover(
     found: &Found,
     request: &Request,

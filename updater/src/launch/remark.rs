@@ -68,6 +68,12 @@ pub enum Remark {
         /// Others there that publish ports, by name: visitors come by one of them as a rule.
         proxies: Vec<String>,
     },
+    /// A rootless engine's ports are held outside of the network in which the page is, by a
+    /// process that lets go of them with the container.
+    PageGaps {
+        /// The container's name.
+        container: String,
+    },
     /// Podman doesn't show everything that a container made through its API was given.
     HiddenSettings {
         /// The container's name.
@@ -84,6 +90,7 @@ impl Remark {
             Remark::MacAddresses { .. } => "mac-addresses",
             Remark::DataStays { .. } => "data-stays",
             Remark::NoPage { .. } => "no-page",
+            Remark::PageGaps { .. } => "page-gaps",
             Remark::HiddenSettings { .. } => "hidden-settings",
             Remark::ComposePin { .. } => "compose-pin",
             Remark::ComposeUnknown { .. } => "compose-unknown",
@@ -93,6 +100,11 @@ impl Remark {
     /// Whether it is worth a word after every update, and not just when somebody asks.
     pub fn is_lasting(&self) -> bool {
         matches!(self, Remark::ComposePin { .. } | Remark::ComposeUnknown { .. })
+    }
+
+    /// Whether it is worth a word before every update: visitors will notice.
+    pub fn is_for_visitors(&self) -> bool {
+        matches!(self, Remark::PageGaps { .. })
     }
 
     /// The same for programs.
@@ -183,6 +195,10 @@ impl fmt::Display for Remark {
                     " gets an error while no version answers. For a page, publish a port of the app and let the proxy go there: \"Behind a reverse proxy\" in the README"
                 )
             }
+            Remark::PageGaps { container } => write!(
+                f,
+                "this engine is rootless: RootlessKit holds the ports of `{container}`, and lets go of them with its container. Visitors see the page while the old version stops and while the new one starts up; in the moment between, about half a second, they are refused"
+            ),
             Remark::HiddenSettings { container } => write!(
                 f,
                 "Podman doesn't tell whether `{container}`, which wasn't made with `podman run`, was given sysctls or fixed addresses; the new one gets none"
