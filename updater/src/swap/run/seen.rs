@@ -64,14 +64,49 @@ pub(super) struct Killed {
     which: &'static str,
     signal: String,
     seconds: u64,
+    cause: Cause,
+}
+
+/// Why a signal goes unheeded, as far as can be seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A shell is process 1, and keeps it from the program that it runs.
+    Shell,
+    /// What is process 1 gets only the signals that it asks for.
+    First,
+    /// Docker's init passes them on.
+    Program,
+}
+
+impl Cause {
+    fn of(inspect: &Value) -> Cause {
+        let shells = ["sh", "bash", "ash", "dash"];
+        let is_shell = |path: &str| path.rsplit('/').next().is_some_and(|n| shells.contains(&n));
+        let with_line = inspect["Args"].as_array().is_some_and(|args| args.contains(&"-c".into()));
+        match inspect["Path"].as_str() {
+            _ if inspect["HostConfig"]["Init"] == true => Cause::Program,
+            Some(path) if is_shell(path) && with_line => Cause::Shell,
+            _ => Cause::First,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Shell => "a shell runs it, and keeps signals to itself: write CMD as [\"program\", \"argument\"]",
+            Cause::First => "as process 1 it has to handle that signal itself, or `docker run --init` does; STOPSIGNAL in the Dockerfile names another",
+            Cause::Program => "let it end at that signal, or name another by STOPSIGNAL in its Dockerfile",
+        })
+    }
 }
 
 impl fmt::Display for Killed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Killed { app, which, signal, seconds } = self;
+        let Killed { app, which, signal, seconds, cause } = self;
         write!(
             f,
-            "the {which} container of `{app}` did not end at {signal} and was killed after {seconds} s, for which visitors waited; let the app end at {signal}, or name another signal by STOPSIGNAL in its Dockerfile; with CMD as [\"program\", \"argument\"] no shell keeps the signal to itself, and `docker run --init` starts what can't be process 1"
+            "the {which} container of `{app}` did not end at {signal} and was killed after {seconds} s, for which visitors waited; {cause}"
         )
     }
 }
@@ -163,8 +198,8 @@ impl Seen {
         let in_time = seconds == 0 || took < Duration::from_secs(seconds);
         let signal = inspect["Config"]["StopSignal"].as_str().unwrap_or_default();
         let killed = killed && !in_time && inspect["State"]["OOMKilled"] != true;
-        let signal = signals::name(signal);
-        killed.then(|| Killed { app: plan.name.clone(), which, signal, seconds })
+        let (signal, cause) = (signals::name(signal), Cause::of(&inspect));
+        killed.then(|| Killed { app: plan.name.clone(), which, signal, seconds, cause })
     }
 
     /// Why it has gone back, where nobody here knows better.
