@@ -54,6 +54,15 @@ impl Engine {
         }
     }
 
+    /// The tags of a repository that this engine has, as references.
+    pub async fn tags_of(&self, repository: &str) -> Result<Vec<String>, EngineError> {
+        let filters = json!({ "reference": [repository] }).to_string();
+        let images = self.json(Request::get("/images/json").query("filters", filters)).await?;
+        let images = images.as_array().into_iter().flatten();
+        let tags = images.flat_map(|image| image["RepoTags"].as_array().into_iter().flatten());
+        Ok(tags.filter_map(|tag| tag.as_str().map(str::to_owned)).collect())
+    }
+
     /// Summaries of the images with this label (`key=value`).
     pub async fn images_labelled(&self, label: &str) -> Result<Vec<Value>, EngineError> {
         let filters = json!({ "label": [label] }).to_string();

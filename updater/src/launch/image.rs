@@ -8,6 +8,7 @@ use super::preflight::Found;
 use super::{LaunchError, Request, text};
 use crate::engine::{Credentials, Engine, EngineError, split_reference};
 use crate::events::Event;
+use crate::successor::some_of;
 
 /// When the image is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -44,8 +45,19 @@ pub(super) async fn fetch(
         (PullPolicy::Missing, local) => local.is_none(),
         (PullPolicy::Never, _) => false,
     };
-    if pull {
-        pull_image(engine, request, found, on_event).await?;
+    if pull && let Err(source) = pull_image(engine, request, on_event).await {
+        let mut hint = way_out(&source).to_owned();
+        if local.is_none()
+            && let Some(here) = tags_here(engine, &request.image).await
+        {
+            hint.push_str(&format!("; of this name the engine has {here}"));
+        }
+        return Err(LaunchError::Pull {
+            image: request.image.clone(),
+            app: found.app.clone(),
+            hint,
+            source,
+        });
     }
     // A pull may fail behind its success, so the image itself is the proof.
     let image = engine.image(&request.image).await.map_err(LaunchError::engine)?;
@@ -83,13 +95,12 @@ fn is_home_made(image: &Value) -> bool {
 async fn pull_image(
     engine: &Engine,
     request: &Request,
-    found: &Found,
     on_event: &mut impl FnMut(Event),
-) -> Result<(), LaunchError> {
+) -> Result<(), EngineError> {
     let stored = stored_credentials(&request.image);
     let credentials = request.credentials.as_ref().or(stored.as_ref());
     let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let pulled = engine
+    engine
         .pull(&request.image, request.platform.as_deref(), credentials, |progress| {
             if let Some(bytes) = progress.bytes.filter(|_| progress.status == "Downloading") {
                 layers.insert(progress.layer.clone(), bytes);
@@ -102,28 +113,31 @@ async fn pull_image(
                 total_bytes: sum(|(_, total)| *total),
             });
         })
-        .await;
-    pulled.map_err(|source| {
-        let said = source.to_string();
-        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        let hint = if has(&["no space left"]) {
-            "the engine's disk is full; `docker system df` shows what can be cleared"
-        } else if has(&["unauthorized", "no basic auth", "denied", "authentication"]) {
-            "`docker login` to the registry, or give --registry-user and --registry-password-file"
-        } else if has(&["x509:", "certificate"]) {
-            "the engine believes the authorities of its host, and for one registry those in /etc/docker/certs.d/HOST:PORT/ca.crt"
-        } else if has(&["not found", "manifest unknown", "no such image", "does not exist"]) {
-            "is the tag published yet, and for this platform?"
-        } else {
-            "is the registry reachable from the engine? with --pull missing an image that is already there is used"
-        };
-        LaunchError::Pull {
-            image: request.image.clone(),
-            app: found.app.clone(),
-            hint: hint.into(),
-            source,
-        }
-    })
+        .await
+}
+
+/// What helps where a registry doesn't give an image.
+fn way_out(error: &EngineError) -> &'static str {
+    let said = error.to_string();
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(&["no space left"]) {
+        "the engine's disk is full; `docker system df` shows what can be cleared"
+    } else if has(&["unauthorized", "no basic auth", "denied", "authentication"]) {
+        "`docker login` to the registry, or give --registry-user and --registry-password-file"
+    } else if has(&["x509:", "certificate"]) {
+        "the engine believes the authorities of its host, and for one registry those in /etc/docker/certs.d/HOST:PORT/ca.crt"
+    } else if has(&["not found", "manifest unknown", "no such image", "does not exist"]) {
+        "is the tag published yet, and for this platform?"
+    } else {
+        "is the registry reachable from the engine? with --pull missing an image that is already there is used"
+    }
+}
+
+/// The tags of the same name that are here: one of them may be meant.
+async fn tags_here(engine: &Engine, reference: &str) -> Option<String> {
+    let (repository, _) = split_reference(reference);
+    let here = engine.tags_of(repository).await.ok()?;
+    (!here.is_empty()).then(|| some_of(&here))
 }
 
 /// What `docker login` has left for the registry of this image, and only for it.

@@ -130,6 +130,8 @@ fn an_image_that_cannot_be_had_is_refused(kind: EngineKind) {
     };
     let missing = format!("{}/web:9", registry.address());
     ask(&missing, &[], &[&missing, "`web` keeps running", "is the tag published yet"]);
+    // Where one of the images that are here is meant, it is named.
+    ask("app:10", &[], &["`app:10`", "of this name the engine has app:1"]);
     let elsewhere = format!("{}/other:1", registry.address());
     ask(&elsewhere, &[], &[&elsewhere, "`web` keeps running", "is the tag published yet"]);
     ask(&second, &["--pull", "never"], &[&second, "--pull never was given"]);
