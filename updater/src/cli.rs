@@ -186,7 +186,9 @@ pub enum Command {
     )]
     Update(Update),
     /// Do everything up to touching, and show what an update would do.
-    #[command(after_help = "Example:\n  changeover check web --image web:2")]
+    #[command(
+        after_help = "Exit code 21 if `update` would refuse, because something would be lost, say.\n\nExample:\n  changeover check web --image web:2"
+    )]
     Check(Check),
     /// Say what is or was going on.
     #[command(after_help = "Examples:\n  changeover status\n  changeover status web --json")]

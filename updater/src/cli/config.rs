@@ -84,6 +84,14 @@ fn with_plain_usage(
         Some(_) => command.find_subcommand_mut(name).expect("it was just found"),
         None => command,
     });
+    let lacks_image = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::Strings(missing)) if missing.iter().any(|flag| flag.starts_with("--image"))
+    );
+    if lacks_image {
+        let tip = "`changeover available NAME` says which versions there are";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     if error.get(ContextKind::Usage).is_some() {
         error.insert(ContextKind::Usage, ContextValue::StyledStr(deepest.render_usage()));
     }

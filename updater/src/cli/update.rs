@@ -48,7 +48,10 @@ pub(super) async fn check(engine: &Engine, args: Check, output: &Output) -> Resu
     } else {
         explain(&prepared, &request, output);
     }
-    Ok(Exit::Done)
+    Ok(match prepared.refusing(&request) {
+        Some(_) => Exit::Refused,
+        None => Exit::Done,
+    })
 }
 
 fn lost(loss: &Loss, request: &Request) -> Lost {

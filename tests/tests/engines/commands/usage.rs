@@ -42,6 +42,10 @@ fn a_wrong_command_line(kind: EngineKind) {
     let said = String::from_utf8_lossy(&output(&["update", "web"]).stderr).into_owned();
     let usage = said.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
     assert_eq!(usage, "Usage: changeover update [OPTIONS] --image <REF> <NAME>", "{said}");
+    assert!(
+        said.contains("tip: `changeover available NAME` says which versions there are"),
+        "{said}"
+    );
     for command in ["update", "check", "status", "doctor", "resume", "rollback", "gc"] {
         let done = output(&[command, "--help"]);
         let help = String::from_utf8_lossy(&done.stdout).into_owned();

@@ -28,7 +28,7 @@ fn files_in_the_container_refuse_the_update_or_come_along(kind: EngineKind) {
     let refused = update("app:2", &[]).expect(21).says("/data.txt").says("--allow writable-layer");
     assert!(!refused.stderr.contains("web.pid"), "{}", refused.stderr);
     assert_eq!(world.inspect("web").expect("the app")["Id"], before.as_str());
-    let check = world.changeover(&["check", "web", "--image", "app:2"]).expect(0);
+    let check = world.changeover(&["check", "web", "--image", "app:2"]).expect(21);
     let shown = check.event("check").expect("it is shown");
     assert_eq!(shown["losses"][0]["code"], "writable-layer", "{shown}");
     update("app:2", &["--carry", "/nothing"]).expect(21).says("there is no /nothing");
