@@ -48,6 +48,12 @@ pub struct Account {
     /// Milliseconds for which visitors saw the page, as far as it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_milliseconds: Option<u64>,
+    /// Whether it was the way back from an update that had ended, to the version before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_back: bool,
+    /// Whether the app was stopped, so that the version which came was not started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_stopped: bool,
     /// What was done, in order, and how long it took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepTaken>,
@@ -84,6 +90,8 @@ impl Account {
             finished_at: None,
             seconds: None,
             page_milliseconds: None,
+            goes_back: plan.goes_back,
+            left_stopped: outcome == Ending::Updated && plan.leaves_it_stopped(),
             steps: Vec::new(),
             log: Vec::new(),
         }

@@ -118,9 +118,22 @@ pub enum Event {
         /// Why, unless updated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Whether the version that came is the one before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        goes_back: bool,
         /// Seconds from the start of the helper.
         seconds: f64,
     },
+}
+
+/// How an update ended, for people: going back to the version before is carried out as an
+/// update, and nobody calls it one.
+pub fn ended_in_words(outcome: &str, goes_back: bool) -> &str {
+    match (outcome, goes_back) {
+        ("updated", true) => "gone back",
+        ("rolled-back", true) => "not gone back",
+        (outcome, _) => outcome,
+    }
 }
 
 impl fmt::Display for Event {
@@ -162,8 +175,8 @@ impl fmt::Display for Event {
             Event::Retrying { what, why } => write!(f, "{what} failed, trying again: {why}"),
             Event::Told { to, tries: 1 } => write!(f, "the app was told ({to})"),
             Event::Told { to, tries } => write!(f, "the app was told ({to}, {tries} tries)"),
-            Event::Finished { outcome, reason, seconds } => {
-                write!(f, "{outcome} after {seconds:.1} s")?;
+            Event::Finished { outcome, reason, goes_back, seconds } => {
+                write!(f, "{} after {seconds:.1} s", ended_in_words(outcome, *goes_back))?;
                 reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
             }
         }

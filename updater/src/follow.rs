@@ -249,6 +249,7 @@ mod tests {
         });
         let said = json!(Event::Finished {
             outcome: "rolled-back".into(),
+            goes_back: false,
             seconds: 1.0,
             reason: Some("it fell over".into()),
         });

@@ -92,7 +92,7 @@ pub async fn run(
     info!(update = plan.update, app = plan.app, "starting");
 
     let page = page(&plan);
-    let mut progress = Progress::new(page.clone(), emit);
+    let mut progress = Progress::new(&plan, page.clone(), emit);
     progress.remember(&said.events);
     if let Err(error) = speak_tls(&engine, &plan, &page).await {
         if let Some(outcome) = refuse_untouched(&engine, &plan, &error).await {

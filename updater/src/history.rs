@@ -195,6 +195,8 @@ mod tests {
             finished_at: Some("2026-01-02T03:04:15Z".into()),
             seconds: Some(10.0),
             page_milliseconds: None,
+            goes_back: false,
+            left_stopped: false,
             steps: Vec::new(),
             log: Vec::new(),
         }

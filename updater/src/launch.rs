@@ -86,6 +86,8 @@ pub struct Request {
     pub history: Option<Place>,
     /// What of the app's data is kept, to be put back if the new version fails.
     pub backup: BackupRequest,
+    /// Whether the image is that of the version before, so that it is told as a way back.
+    pub goes_back: bool,
     /// Losses and oddities that the operator accepts, by their code.
     pub allow: Vec<String>,
 }
@@ -112,6 +114,7 @@ impl Request {
             backup: BackupRequest::default(),
             notify: None,
             history: None,
+            goes_back: false,
             allow: Vec::new(),
         }
     }

@@ -52,6 +52,10 @@ pub struct Plan {
     /// What of the app's data is kept, and put back if the new version is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPlan>,
+    /// Whether it was asked for as the way back from an update that had ended: what comes is
+    /// the version before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_back: bool,
     /// The image that an update made for its own helper, to be cleared away with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_helper_image: Option<String>,
@@ -495,6 +499,12 @@ impl Plan {
     /// The helper's name. It is the lock: a second update gets a conflict.
     pub fn helper_name(&self) -> String {
         helper_name(&self.app)
+    }
+
+    /// Whether the app was stopped: the version that comes isn't started, so nobody has seen
+    /// whether it works.
+    pub fn leaves_it_stopped(&self) -> bool {
+        self.members.first().is_some_and(|lead| !lead.old.running)
     }
 
     /// References of the app's image: the one that is replaced, and the one that comes.

@@ -14,6 +14,7 @@ use crate::swap::{Direction, Next, Outcome, SERVE, STEPS};
 pub struct Progress {
     page: Page,
     begun: Instant,
+    goes_back: bool,
     emit: Box<dyn Fn(&Event) + Send>,
     shown: Option<(Phase, usize)>,
     /// What happened, in this run of the helper or an earlier one.
@@ -22,10 +23,11 @@ pub struct Progress {
 
 impl Progress {
     /// `emit` gets every event.
-    pub fn new(page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
+    pub fn new(plan: &Plan, page: Page, emit: impl Fn(&Event) + Send + 'static) -> Progress {
         Progress {
             page,
             begun: Instant::now(),
+            goes_back: plan.goes_back,
             emit: Box::new(emit),
             shown: None,
             teller: Teller::default(),
@@ -101,6 +103,7 @@ impl Progress {
         self.emit(Event::Finished {
             outcome: outcome.ending().word().to_owned(),
             reason,
+            goes_back: self.goes_back,
             seconds: self.begun.elapsed().as_secs_f64(),
         });
     }
@@ -233,7 +236,7 @@ mod tests {
             .expect("a backup"),
         );
         let page = Page::new(initial_status(&plan));
-        let mut progress = Progress::new(page.clone(), |_| {});
+        let mut progress = Progress::new(&plan, page.clone(), |_| {});
         let shown = |page: &Page| -> Vec<(String, u8)> {
             let steps = page.status().steps.into_iter();
             steps.filter_map(|step| Some((step.key, step.percent?))).collect()

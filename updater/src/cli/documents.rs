@@ -63,6 +63,12 @@ pub(super) struct AppStatus {
     pub(super) to: String,
     /// When it was asked for, RFC 3339.
     pub(super) asked_at: String,
+    /// Whether it was asked for as the way back to the version before (`rollback`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) goes_back: bool,
+    /// Whether the app was stopped, so that the version which came was not started.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) left_stopped: bool,
     /// What is being done, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) step: Option<String>,

@@ -10,7 +10,7 @@ use super::update::name_of;
 use super::{CliError, Exit, HistoryCommand};
 use crate::account::{Account, Teller};
 use crate::engine::Engine;
-use crate::events::Event;
+use crate::events::{Event, ended_in_words};
 use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::history::{merge, read};
@@ -60,7 +60,9 @@ pub(super) async fn history(
         }
     }
     if accounts.is_empty() {
-        output.say("no update of it has ended, or none has left a trace");
+        output.say("no update of it has ended, as far as Docker knows");
+    } else if place.is_none() {
+        output.say("earlier ones aren't kept; `--history FILE`, given to each update, keeps them");
     }
     Ok(Exit::Done)
 }
@@ -128,9 +130,13 @@ async fn file(engine: &Engine, serving: Option<&Value>, place: &Place) -> Result
 
 fn in_words(account: &Account) -> String {
     let Account { outcome, from, to, asked_at, .. } = account;
-    let mut line = format!("{asked_at}: {}, {from} → {to}", outcome.word());
+    let outcome = ended_in_words(outcome.word(), account.goes_back);
+    let mut line = format!("{asked_at}: {outcome}, {from} → {to}");
     if let Some(seconds) = account.seconds {
         line.push_str(&format!(" ({seconds:.1} s)"));
+    }
+    if account.left_stopped {
+        line.push_str("\n  it was stopped, so the new version was not started");
     }
     if let Some(reason) = &account.reason {
         line.push_str(&format!("\n  reason: {reason}"));

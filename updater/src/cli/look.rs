@@ -7,6 +7,7 @@ use super::output::Output;
 use super::update::name_of;
 use super::{CliError, Exit};
 use crate::engine::{Chosen, Engine};
+use crate::events::ended_in_words;
 use crate::follow::{Followed, Said, judge};
 use crate::helper::read_plan;
 use crate::launch::doctor::{Health, examine};
@@ -29,7 +30,7 @@ pub(super) async fn status(
         }
     }
     if found.is_empty() {
-        output.say("no update is under way, and none has left a trace");
+        output.say("no update is under way, and none has ended, as far as Docker knows");
     }
     Ok(Exit::Done)
 }
@@ -89,7 +90,13 @@ pub(super) async fn doctor(
 
 fn in_words(status: &AppStatus) -> String {
     let AppStatus { app, state, from, to, asked_at, .. } = status;
-    let mut line = format!("{app}: {}, {from} → {to} (asked for at {asked_at})", state.word());
+    let state = ended_in_words(state.word(), status.goes_back);
+    let mut line = format!("{app}: {state}, {from} → {to} (asked for at {asked_at})");
+    if status.left_stopped {
+        line.push_str(
+            "\n  it was stopped, so the new version was not started and hasn't been tried",
+        );
+    }
     let rest = [("step", &status.step), ("reason", &status.reason), ("hint", &status.hint)];
     for (what, text) in rest {
         if let Some(text) = text {
@@ -162,6 +169,8 @@ fn base(plan: &Plan, state: State) -> AppStatus {
         from: from.to_owned(),
         to: to.to_owned(),
         asked_at: plan.asked_at.clone(),
+        goes_back: plan.goes_back,
+        left_stopped: state == State::Ended(Ending::Updated) && plan.leaves_it_stopped(),
         step: None,
         reason: None,
         hint: None,

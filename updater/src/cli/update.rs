@@ -116,6 +116,9 @@ fn explain(prepared: &Prepared, request: &Request, output: &Output) {
 
 fn gate_in_words(member: &crate::plan::Member) -> String {
     use crate::plan::{ExpectedStatus, Probe};
+    if !member.old.running {
+        return "none, as it isn't started".to_owned();
+    }
     match &member.probe {
         Probe::Http { port, path, expect } => {
             let expect = match expect {
@@ -250,7 +253,7 @@ pub(super) async fn rollback(
     let Some(image) = image_before(engine, &member.old.image).await? else {
         return Err(CliError::NothingToRollBack { app, why: "its image is gone".into() });
     };
-    let mut request = request(&app, &image, &args.how)?;
+    let mut request = Request { goes_back: true, ..request(&app, &image, &args.how)? };
     // A tag that the update has moved goes back as well.
     if let Some(retagged) = &member.retag {
         request.retag = Retag::To(retagged.clone());
@@ -258,12 +261,7 @@ pub(super) async fn rollback(
     if request.pull == PullPolicy::Always {
         request.pull = PullPolicy::Missing;
     }
-    let exit = bring_in(engine, &request, &args.helper, output).await?;
-    if matches!(exit, Exit::Done) && !args.helper.detach {
-        // To go back after the end is an update like any other, and was told as one.
-        output.say(&format!("`{app}` has gone back to {image}"));
-    }
-    Ok(exit)
+    bring_in(engine, &request, &args.helper, output).await
 }
 
 /// The reference that leads to the image of before: the user's own as long as it
@@ -424,6 +422,7 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
             before: how.before_backup.clone(),
             before_limit: how.before_backup_timeout,
         },
+        goes_back: false,
         allow: how.allow.clone(),
     })
 }

@@ -56,6 +56,9 @@ pub(super) async fn plan(
     });
     let unseen = unseen.into_iter().chain(reach::with_gaps(engine, &found, &published));
     let mut remains = Remains { remarks: unseen.collect(), ..Remains::default() };
+    if !runs(&found.old) {
+        remains.remarks.push(Remark::LeftStopped { container: found.app.clone() });
+    }
     let carry =
         look_at_remains(engine, &found.app, &found.old, &request.carry, &made, &mut remains)
             .await?;
@@ -105,6 +108,7 @@ pub(super) async fn plan(
         },
         members,
         backup,
+        goes_back: request.goes_back,
         own_helper_image: None,
     };
     let surroundings = Surroundings::of(engine, found.own.as_ref());

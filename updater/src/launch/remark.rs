@@ -74,6 +74,11 @@ pub enum Remark {
         /// The container's name.
         container: String,
     },
+    /// The app is stopped, so nobody finds out whether the version that comes works.
+    LeftStopped {
+        /// The container's name.
+        container: String,
+    },
     /// Podman doesn't show everything that a container made through its API was given.
     HiddenSettings {
         /// The container's name.
@@ -91,6 +96,7 @@ impl Remark {
             Remark::DataStays { .. } => "data-stays",
             Remark::NoPage { .. } => "no-page",
             Remark::PageGaps { .. } => "page-gaps",
+            Remark::LeftStopped { .. } => "left-stopped",
             Remark::HiddenSettings { .. } => "hidden-settings",
             Remark::ComposePin { .. } => "compose-pin",
             Remark::ComposeUnknown { .. } => "compose-unknown",
@@ -99,7 +105,10 @@ impl Remark {
 
     /// Whether it is worth a word after every update, and not just when somebody asks.
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Remark::ComposePin { .. } | Remark::ComposeUnknown { .. })
+        matches!(
+            self,
+            Remark::ComposePin { .. } | Remark::ComposeUnknown { .. } | Remark::LeftStopped { .. }
+        )
     }
 
     /// Whether it is worth a word before every update: visitors will notice.
@@ -198,6 +207,10 @@ impl fmt::Display for Remark {
             Remark::PageGaps { container } => write!(
                 f,
                 "this engine is rootless: RootlessKit holds the ports of `{container}`, and lets go of them with its container. Visitors see the page while the old version stops and while the new one starts up; in the moment between, about half a second, they are refused"
+            ),
+            Remark::LeftStopped { container } => write!(
+                f,
+                "`{container}` is stopped and stays so: its new version isn't started, and nobody has seen whether it works; `docker start {container}` tries it, `changeover rollback {container}` goes back"
             ),
             Remark::HiddenSettings { container } => write!(
                 f,

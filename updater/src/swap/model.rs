@@ -216,6 +216,7 @@ impl World {
                 key_file: None,
                 sources: Vec::new(),
             }),
+            goes_back: false,
             own_helper_image: None,
         }
     }

@@ -37,7 +37,12 @@ fn back_after_the_commit(kind: EngineKind) {
     let said = String::from_utf8_lossy(&done.stdout);
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     let id = first.as_str().expect("an id");
-    assert!(said.ends_with(&format!("`web` has gone back to {id}\n")), "{said}");
+    assert!(said.lines().last().is_some_and(|end| end.starts_with("gone back after ")), "{said}");
+    for command in ["status", "history"] {
+        let told = world.command(&[command, "web"]).output().expect("it runs").stdout;
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(told.contains("gone back, app:1 → sha256:"), "{command}: {told}");
+    }
     world.assert_settled("1", false);
     assert_eq!(world.inspect("web").expect("web is there")["Image"], first);
     // An image that is gone can't be gone back to.

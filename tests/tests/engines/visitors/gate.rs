@@ -250,7 +250,17 @@ fn a_stopped_app_is_updated_and_left_stopped(kind: EngineKind) {
     let old = world.run_web("app:1");
     world.lab.api("POST", "/containers/web/stop", None);
     let stopped = world.inspect("web").expect("web is there");
-    update(&world, 2, &[]).expect(0);
+    let check = world.command(&["check", "web", "--image", "app:2"]).output().expect("it runs");
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.contains("gate: none, as it isn't started"), "{check}");
+    let done = update(&world, 2, &[]).expect(0);
+    let warning = done.event("warning").expect("a word of it")["text"].clone();
+    let says = |what: &str| warning.as_str().is_some_and(|text| text.contains(what));
+    assert!(says("isn't started") && says("`docker start web` tries it"), "{warning}");
+    for command in ["status", "history"] {
+        let told = world.changeover(&[command, "web"]).expect(0).events;
+        assert_eq!(told[0]["left_stopped"], true, "{command}: {told:#?}");
+    }
     let web = world.inspect("web").expect("web is there");
     assert_ne!(web["Id"], json!(old));
     assert_eq!(web["Config"]["Image"], "app:2");
