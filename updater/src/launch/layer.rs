@@ -16,6 +16,8 @@ use crate::plan::Plan;
 pub(super) struct Layer {
     /// Files that exist nowhere else.
     pub(super) lost: Vec<String>,
+    /// Empty ones among them: markers of the app's, or mount points of a runtime's.
+    pub(super) empty: Vec<String>,
     /// Files and folders that are carried over, sorted.
     pub(super) carried: Vec<String>,
     /// Files of the image that were changed.
@@ -73,7 +75,7 @@ pub(super) async fn look(
         layer.lost.retain(|path| !PODMANS.contains(&path.as_str()));
     }
     let is_composes = old["Config"]["Labels"]["com.docker.compose.project"].is_string();
-    let (mut lost, mut carried) = (Vec::new(), Vec::new());
+    let (mut lost, mut empty, mut carried) = (Vec::new(), Vec::new(), Vec::new());
     for (n, path) in std::mem::take(&mut layer.lost).into_iter().enumerate() {
         let is_secret = SECRETS.iter().any(|folder| is_below(&path, folder));
         if is_secret && !is_composes {
@@ -100,12 +102,15 @@ pub(super) async fn look(
             }
             // Gone in the meantime.
             None => {}
-            // An empty file is no data: a runtime's mount point, as a GPU's, looks like that.
-            Some(stat) if is_secret || stat.is_empty() => {}
+            Some(_) if is_secret => {}
+            // No data, and nothing to refuse for: a runtime's mount point, as a GPU's, looks
+            // like a marker of the app's.
+            Some(stat) if stat.is_empty() => empty.push(path),
             Some(_) => lost.push(path),
         }
     }
     layer.lost = lost;
+    layer.empty = empty;
     layer.carried = carried;
     layer.carried.extend(asked);
     layer.carried.sort();

@@ -259,6 +259,9 @@ async fn look_at_remains(
     if !layer.lost.is_empty() {
         remains.losses.push(Loss::WritableLayer { container: name.clone(), files: layer.lost });
     }
+    if !layer.empty.is_empty() {
+        remains.remarks.push(Remark::EmptyFiles { container: name.clone(), files: layer.empty });
+    }
     if !layer.changed.is_empty() || !layer.deleted.is_empty() {
         remains.remarks.push(Remark::ChangedFiles {
             container: name,

@@ -20,6 +20,13 @@ pub enum Remark {
         /// Deleted ones.
         deleted: Vec<String>,
     },
+    /// Empty files in the container itself go with it: what they mean nobody knows from outside.
+    EmptyFiles {
+        /// The container's name.
+        container: String,
+        /// The files.
+        files: Vec<String>,
+    },
     /// What was written into the container could not be looked at.
     UnknownLayer {
         /// The container's name.
@@ -91,6 +98,7 @@ impl Remark {
     pub fn code(&self) -> &'static str {
         match self {
             Remark::ChangedFiles { .. } => "changed-files",
+            Remark::EmptyFiles { .. } => "empty-files",
             Remark::UnknownLayer { .. } => "unknown-layer",
             Remark::MacAddresses { .. } => "mac-addresses",
             Remark::DataStays { .. } => "data-stays",
@@ -163,6 +171,13 @@ impl fmt::Display for Remark {
                 }
                 write!(f, "{}; the new one starts with its image's", parts.join(", "))
             }
+            Remark::EmptyFiles { container, files } => write!(
+                f,
+                "`{container}` has {} in itself that {} in no volume and won't come along ({}); if the app goes by one, `--carry` brings it",
+                counted(files.len(), "empty file"),
+                if files.len() == 1 { "is" } else { "are" },
+                some_of(files),
+            ),
             Remark::UnknownLayer { container, why } => write!(
                 f,
                 "what `{container}` has written into itself can't be looked at, and goes with it: {why}"

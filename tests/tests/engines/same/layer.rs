@@ -24,6 +24,7 @@ fn files_in_the_container_refuse_the_update_or_come_along(kind: EngineKind) {
     // What is thrown away anyway refuses nothing.
     put(&world, "tmp", "rubbish");
     put(&world, "web.pid", "7");
+    put(&world, ".installed", "");
     put(&world, "data.txt", "precious");
     let refused = update("app:2", &[]).expect(21).says("/data.txt").says("--allow writable-layer");
     assert!(!refused.stderr.contains("web.pid"), "{}", refused.stderr);
@@ -31,6 +32,9 @@ fn files_in_the_container_refuse_the_update_or_come_along(kind: EngineKind) {
     let check = world.changeover(&["check", "web", "--image", "app:2"]).expect(21);
     let shown = check.event("check").expect("it is shown");
     assert_eq!(shown["losses"][0]["code"], "writable-layer", "{shown}");
+    let remarks = shown["remarks"].to_string();
+    assert!(remarks.contains("1 empty file in itself"), "{remarks}");
+    assert!(remarks.contains("(/.installed)") && !remarks.contains(".dockerenv"), "{remarks}");
     update("app:2", &["--carry", "/nothing"]).expect(21).says("there is no /nothing");
     update("app:2", &["--carry", "nothing"]).expect(2);
 
