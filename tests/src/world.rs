@@ -58,13 +58,7 @@ impl World {
         environment: &[(&str, &str)],
         changes: &[&str],
     ) -> String {
-        let sample = program("sample-app");
-        let app = [("sample-app", sample.as_path(), 0o755)];
-        let mut lines = vec![r#"ENTRYPOINT ["/sample-app"]"#.to_owned(), "EXPOSE 80".to_owned()];
-        lines.extend(environment.iter().map(|(key, value)| format!("ENV {key}={value}")));
-        lines.extend(changes.iter().map(|&line| line.to_owned()));
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        self.lab.import_image(reference, &[&app, files].concat(), &lines)
+        sample_image(&self.lab, reference, files, environment, changes)
     }
 
     /// `app:1`, `app:2` and so on, well-behaved.
@@ -319,6 +313,23 @@ pub fn program(name: &str) -> PathBuf {
     let path = set.as_deref().or(beside).expect("a program has a folder").join(name);
     assert!(path.exists(), "{} is not built; `make test` builds it", path.display());
     path
+}
+
+/// An image of the sample app: further files, its environment, and lines of a Dockerfile.
+pub fn sample_image(
+    lab: &Lab,
+    reference: &str,
+    files: &[(&str, &Path, u32)],
+    environment: &[(&str, &str)],
+    changes: &[&str],
+) -> String {
+    let sample = program("sample-app");
+    let app = [("sample-app", sample.as_path(), 0o755)];
+    let mut lines = vec![r#"ENTRYPOINT ["/sample-app"]"#.to_owned(), "EXPOSE 80".to_owned()];
+    lines.extend(environment.iter().map(|(key, value)| format!("ENV {key}={value}")));
+    lines.extend(changes.iter().map(|&line| line.to_owned()));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lab.import_image(reference, &[&app, files].concat(), &lines)
 }
 
 /// Our program, while it runs.

@@ -3,11 +3,14 @@
 //! `shell` starts an engine, says how to reach it, and takes it down at Ctrl-C, SIGTERM, the end of
 //! its input, or when the command is done. The command is among the lab's processes alone.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use changeover_tests::lab::{self, EngineKind, Lab};
+use changeover_tests::world::sample_image;
 use rustix::process::kill_process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,9 +26,12 @@ fn main() -> ExitCode {
             lab::clear_leftovers();
             Ok(ExitCode::SUCCESS)
         }
+        ["--help" | "-h" | "help"] => {
+            println!("{}", usage());
+            Ok(ExitCode::SUCCESS)
+        }
         _ => {
-            eprintln!("usage: lab install [KIND…] | lab shell KIND [COMMAND [ARGS…]] | lab clean");
-            eprintln!("kinds: {}", EngineKind::EVERY.map(EngineKind::version).join(" "));
+            eprintln!("{}", usage());
             Ok(ExitCode::from(2))
         }
     };
@@ -36,6 +42,23 @@ fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+fn usage() -> String {
+    let kinds = EngineKind::EVERY.map(EngineKind::version).join(" ");
+    format!(
+        "Throw-away engines, in networks of their own. Takes root.
+
+  lab shell KIND [COMMAND [ARGS…]]  starts one, and ends it with the command (say, bash); without a
+                                    command it prints the environment that leads to it
+  lab install [KIND…]               makes their file systems, once (some minutes each)
+  lab clean                         clears away what a crashed one has left
+
+kinds: {kinds}
+
+Example:
+  lab shell 28.5 bash"
+    )
 }
 
 fn install(kinds: &[&str]) -> Result<ExitCode> {
@@ -63,8 +86,9 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
         ("LAB_HOST_V6", lab.host_v6().to_string()),
     ];
     if let [program, args @ ..] = command {
+        load_samples(&lab);
         let mut command = lab.inside_command(program);
-        command.args(args).envs(settings);
+        command.args(args).envs(settings).env("PATH", with_ours()?);
         return runtime.block_on(run(command, signals));
     }
     for (name, value) in settings {
@@ -72,6 +96,26 @@ fn shell(kind: &str, command: &[&str]) -> Result<ExitCode> {
     }
     runtime.block_on(end(signals));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Something to play with, as no registry is within reach.
+fn load_samples(lab: &Lab) {
+    sample_image(lab, "app:1", &[], &[("VERSION", "1")], &[]);
+    sample_image(lab, "app:2", &[], &[("VERSION", "2"), ("BOOT_MS", "2000")], &[]);
+    sample_image(lab, "app:bad", &[], &[("VERSION", "3"), ("EXIT_MS", "0")], &[]);
+    eprintln!(
+        "lab: {} runs, and goes with this command. It has a sample app: app:1, app:2, and app:bad, which exits at its start.",
+        lab.kind()
+    );
+    eprintln!("lab: its network is its own: whatever it publishes, localhost is it in here alone");
+}
+
+/// The path with our programs first: `changeover` is the one that was built along.
+fn with_ours() -> Result<OsString> {
+    let program = std::env::current_exe()?;
+    let ours = program.parent().map(Path::to_owned).into_iter();
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(ours.chain(std::env::split_paths(&rest)))?)
 }
 
 /// Runs a command to its end; a signal for us is one for the command.
