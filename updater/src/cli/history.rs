@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::look::ours;
-use super::output::Output;
+use super::output::{Output, to_the_second};
 use super::update::name_of;
 use super::{CliError, Exit, HistoryCommand};
 use crate::account::{Account, Teller};
@@ -131,7 +131,7 @@ async fn file(engine: &Engine, serving: Option<&Value>, place: &Place) -> Result
 fn in_words(account: &Account) -> String {
     let Account { outcome, from, to, asked_at, .. } = account;
     let outcome = ended_in_words(outcome.word(), account.goes_back);
-    let mut line = format!("{asked_at}: {outcome}, {from} → {to}");
+    let mut line = format!("{}: {outcome}, {from} → {to}", to_the_second(asked_at));
     if let Some(seconds) = account.seconds {
         line.push_str(&format!(" ({seconds:.1} s)"));
     }

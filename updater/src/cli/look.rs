@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::documents::{AppStatus, Cleared, Kind, SCHEMA, State};
-use super::output::Output;
+use super::output::{Output, to_the_second};
 use super::update::name_of;
 use super::{CliError, Exit};
 use crate::engine::{Chosen, Engine};
@@ -91,7 +91,8 @@ pub(super) async fn doctor(
 fn in_words(status: &AppStatus) -> String {
     let AppStatus { app, state, from, to, asked_at, .. } = status;
     let state = ended_in_words(state.word(), status.goes_back);
-    let mut line = format!("{app}: {state}, {from} → {to} (asked for at {asked_at})");
+    let mut line =
+        format!("{app}: {state}, {from} → {to} (asked for at {})", to_the_second(asked_at));
     if status.left_stopped {
         line.push_str(
             "\n  it was stopped, so the new version was not started and hasn't been tried",

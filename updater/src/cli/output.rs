@@ -158,7 +158,25 @@ fn mark(event: &Event) -> &'static str {
     }
 }
 
+/// A time for people: RFC 3339 without the fractions of the second.
+pub(super) fn to_the_second(time: &str) -> String {
+    let parsed = time.parse::<jiff::Timestamp>();
+    parsed.map_or(time.to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// Whoever reads may have gone; that is no reason to fail.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_the_second;
+
+    #[test]
+    fn people_read_whole_seconds() {
+        assert_eq!(to_the_second("2026-01-02T03:04:05.678901Z"), "2026-01-02T03:04:05Z");
+        assert_eq!(to_the_second("2026-01-02T05:04:05+02:00"), "2026-01-02T03:04:05Z");
+        assert_eq!(to_the_second("yesterday"), "yesterday");
+    }
 }
