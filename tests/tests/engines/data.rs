@@ -274,8 +274,18 @@ fn labelled(kind: EngineKind) {
 
 fn by_hand(kind: EngineKind) {
     let world = world_with_data(kind);
-    let none = world.changeover(&["backup", "list", "web"]).expect(21);
-    assert!(none.stderr.contains("there is no volume changeover-backups"), "{}", none.stderr);
+    let none = |command: &[&str]| {
+        let done = world.changeover(&[&["backup"], command].concat()).expect(21);
+        assert_eq!(done.event("error").expect("it says so")["code"], "no-such-backup");
+        done.says("there are no backups of `web` in ")
+            .says("hint: `changeover update web --backup");
+    };
+    for command in ["list", "verify", "restore", "prune"] {
+        none(&[command, "web"]);
+    }
+    std::fs::create_dir(world.lab.dir().join("empty")).expect("the lab's directory is writable");
+    let empty = world.lab.dir().join("empty").display().to_string();
+    none(&["verify", "web", "--backup-to", &empty]);
 
     let before = in_volume(&world, "data", DESCRIBE);
     for image in ["app:2", "app:1"] {

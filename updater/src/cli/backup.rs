@@ -174,7 +174,7 @@ fn in_words(word: &Word) -> Option<String> {
             one.paths.join(", "),
             if one.unfinished { " (unfinished)" } else { "" },
         ),
-        Word::Data { .. } | Word::Failed { .. } => return None,
+        Word::Data { .. } | Word::None | Word::Failed { .. } => return None,
         Word::Verified { backups, bytes } => {
             format!("{backups} backups are as they were written ({} read)", mb(bytes))
         }

@@ -171,6 +171,7 @@ impl From<&LaunchError> for Code {
             LaunchError::Pull { .. } => Code::ImageUnavailable,
             LaunchError::WrongArchitecture { .. } => Code::WrongArchitecture,
             LaunchError::NoSpace { .. } => Code::NoSpace,
+            LaunchError::NoBackups { .. } => Code::NoSuchBackup,
             LaunchError::NoErrand { .. } => Code::BackupFailed,
             LaunchError::Loss { .. } => Code::WouldLose,
             LaunchError::Handover { .. } => Code::PageImpossible,

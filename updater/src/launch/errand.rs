@@ -92,6 +92,10 @@ impl Backups {
         LaunchError::NoErrand { app: self.app.clone(), why, hint: hint.to_owned() }
     }
 
+    fn none(&self) -> LaunchError {
+        LaunchError::NoBackups { app: self.app.clone(), place: self.to.to_string() }
+    }
+
     /// An update may be at them.
     async fn nobody_else(&self, engine: &Engine) -> Result<(), LaunchError> {
         let helper = engine.container(&helper_name(&self.app)).await;
@@ -114,10 +118,7 @@ impl Backups {
         if let Store::Volume(name) = &self.to
             && !engine.has_volume(name).await.map_err(LaunchError::engine)?
         {
-            return Err(self.no(
-                format!("there is no volume {name}, so there are no backups"),
-                "say with --backup-to where they are",
-            ));
+            return Err(self.none());
         }
         let image = match &self.image {
             Some(image) => image.clone(),
@@ -191,6 +192,7 @@ impl Backups {
         while let Some(line) = lines.next().await {
             let line = line.map_err(LaunchError::engine)?;
             match serde_json::from_str(&line) {
+                Ok(Word::None) => return Err(self.none()),
                 Ok(Word::Failed { reason }) => {
                     let (why, hint) = match reason.split_once("\nhint: ") {
                         Some((why, hint)) => (why.to_owned(), hint.to_owned()),

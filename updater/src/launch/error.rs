@@ -37,6 +37,16 @@ pub enum LaunchError {
         /// The way out.
         hint: String,
     },
+    /// There are none.
+    #[error(
+        "there are no backups of `{app}` in {place}\nhint: `changeover update {app} --backup …` makes one; if there are some elsewhere, say with --backup-to where"
+    )]
+    NoBackups {
+        /// The app.
+        app: String,
+        /// Where it was looked.
+        place: String,
+    },
     /// What was asked of the backups can't be done.
     #[error("the backups of `{app}`: {why}\nhint: {hint}")]
     NoErrand {

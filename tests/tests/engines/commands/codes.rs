@@ -170,12 +170,13 @@ fn of_images_and_data(failures: &mut Failures) {
     small.args(["check", "web", "--image", "app:2"]);
     failures.of_command("no-space", small);
 
-    failures.of("backup-failed", &["backup", "restore", "web"]);
+    failures.of("no-such-backup", &["backup", "restore", "web"]);
     let kept = json!({ "Image": "app:1", "HostConfig": { "Binds": ["kept:/data"] } });
     failures.world.run("kept", &kept);
     let update = ["update", "kept", "--image", "app:2", "--stable", "0s", "--backup"];
     failures.world.changeover(&update).expect(0);
     failures.of("no-such-backup", &["backup", "restore", "kept", "--snapshot", "none"]);
+    failures.of("backup-failed", &["backup", "restore", "kept"]);
 }
 
 fn of_sources(failures: &mut Failures) {
