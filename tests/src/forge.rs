@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::tls;
 
@@ -61,6 +62,15 @@ impl Forge {
             let acceptor = tls::acceptor(pair.certificate.as_bytes(), pair.key.as_bytes());
             acceptor.expect("a certificate")
         });
+        Forge::start_with(host, acceptor, answer)
+    }
+
+    /// Starts one that serves with this, if it speaks TLS.
+    pub fn start_with(
+        host: &str,
+        acceptor: Option<TlsAcceptor>,
+        answer: impl Fn(&Asked, SocketAddr) -> Reply + Send + Sync + 'static,
+    ) -> Forge {
         let listener = std::net::TcpListener::bind((host, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("it has an address");

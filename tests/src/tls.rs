@@ -13,6 +13,7 @@ use rcgen::{
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -113,17 +114,39 @@ impl Default for Pair {
 
 /// What an app serves with.
 pub fn acceptor(certificate: &[u8], key: &[u8]) -> io::Result<TlsAcceptor> {
+    acceptor_of(certificate, key, None)
+}
+
+/// What somebody serves with who only lets those in whom an authority knows.
+pub fn acceptor_for(pair: &Pair, clients: &Authority) -> io::Result<TlsAcceptor> {
+    acceptor_of(pair.certificate.as_bytes(), pair.key.as_bytes(), Some(clients))
+}
+
+fn acceptor_of(
+    certificate: &[u8],
+    key: &[u8],
+    clients: Option<&Authority>,
+) -> io::Result<TlsAcceptor> {
     let wrong = |what: &str| io::Error::other(format!("no {what} in PEM"));
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<_, _>>()
         .map_err(|_| wrong("certificate"))?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| wrong("key"))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let provider = Arc::new(default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
         .map_err(io::Error::other)?;
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(clients) => {
+            let root = CertificateDer::from_pem_slice(clients.certificate().as_bytes());
+            let mut roots = RootCertStore::empty();
+            roots.add(root.map_err(|_| wrong("authority"))?).map_err(io::Error::other)?;
+            let known = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            config.with_client_cert_verifier(known.build().map_err(io::Error::other)?)
+        }
+    };
+    let config = config.with_single_cert(chain, key).map_err(io::Error::other)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use changeover_tests::forge::{Asked, Forge, Reply};
-use changeover_tests::tls::{Authority, Pair};
+use changeover_tests::tls::{self, Authority, Pair};
 use changeover_tests::world::{Done, Running, program};
 use serde_json::{Value, json};
 
@@ -225,6 +225,62 @@ fn whoever_an_authority_vouches_for_is_believed() {
     refused(&by("empty.pem", ""), &["empty.pem", "no certificate in it"]);
     refused(&by("broken.pem", "-----BEGIN CERTIFICATE-----\nx"), &["no certificate in it"]);
     assert_eq!(forge.seen().len(), 1, "something was said to a stranger");
+}
+
+/// A registry with `acme/web`, 1.0.0 and 2.0.0 for this processor.
+fn answers_as_a_registry(asked: &Asked, _: SocketAddr) -> Reply {
+    let path = asked.path.as_str();
+    match path.rsplit_once('/').map_or("", |(_, last)| last.split('?').next().unwrap_or(last)) {
+        "" => Reply::ok("{}"),
+        "list" => Reply::ok(json!({ "name": "acme/web", "tags": ["1.0.0", "2.0.0"] }).to_string()),
+        "2.0.0" => Reply::ok(
+            json!({ "manifests": [
+                { "platform": { "os": "linux", "architecture": "amd64" } },
+                { "platform": { "os": "linux", "architecture": "arm64" } },
+            ] })
+            .to_string(),
+        ),
+        _ => Reply::status(404),
+    }
+}
+
+#[test]
+fn a_registry_on_this_machine_may_speak_tls_without_proof_as_with_docker() {
+    let folder = Folder::new("local-registry");
+    for pair in [None, Some(Pair::new())] {
+        let registry = Forge::start("127.0.0.1", pair.as_ref(), answers_as_a_registry);
+        let image = format!("{}/acme/web", registry.address());
+        let done = folder.ask(&["--image", &image, "--current", "1.0.0"]).expect(0);
+        assert_eq!(done.events[0]["newest"]["tag"], "2.0.0", "{done:#?}");
+    }
+}
+
+#[test]
+fn a_registry_is_shown_the_certificate_that_docker_has_for_it() {
+    let folder = Folder::new("certificates");
+    let house = Authority::new();
+    let acceptor = tls::acceptor_for(&house.sign(&["127.0.0.1"]), &house).expect("certificates");
+    let registry = Forge::start_with("127.0.0.1", Some(acceptor), answers_as_a_registry);
+    let at = registry.address();
+    let settings = [("XDG_CONFIG_HOME", folder.0.join("settings"))];
+    let image = format!("{at}/acme/web");
+    let ask = || {
+        folder.ask_with(&["--image", &image, "--current", "1.0.0", "--timeout", "5s"], &settings)
+    };
+    ask().expect(21);
+    assert!(registry.seen().is_empty(), "it lets anybody in");
+    let own = house.sign(&["somebody"]);
+    let place = format!("settings/docker/certs.d/{at}");
+    let certificate = folder.write(&format!("{place}/client.cert"), &own.certificate);
+    let key = certificate.with_extension("key");
+    for wrong in [None, Some("no key")] {
+        wrong.inspect(|text| fs::write(&key, text).expect("a file"));
+        let done = ask().expect(21);
+        assert_eq!(done.event("error").expect("it says so")["code"], "password-file");
+        done.says(&key.display().to_string()).says("*.cert");
+    }
+    fs::write(&key, &own.key).expect("a file");
+    assert_eq!(ask().expect(0).events[0]["newest"]["tag"], "2.0.0");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! A forge knows releases, with notes, and often before their image is there.
 
 mod cache;
+mod certificates;
 mod feed;
 mod fetch;
 mod registry;

@@ -5,9 +5,10 @@
 //! since whoever is at the other end may be slow, broken or hostile. Redirects are
 //! followed by whoever knows which headers may go along.
 
+mod trust;
+
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+pub(crate) use trust::authorities;
+use trust::is_about_trust;
+pub use trust::{Own, Trust};
 
 /// How long connecting may take, the agreement on keys included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -62,6 +65,8 @@ pub struct Request<'a> {
     pub limit: Duration,
     /// How much may come back.
     pub most: usize,
+    /// Whom to believe over TLS, besides those whom this machine believes.
+    pub trust: Option<&'a Trust>,
 }
 
 /// Why there is no answer.
@@ -95,6 +100,18 @@ pub enum HttpError {
         /// Who was to be asked.
         host: String,
         /// What there is instead.
+        why: String,
+    },
+    /// A file that is for talking to this one can't be used.
+    #[error(
+        "{} can't be used for TLS with {host}: {why}\nhint: such folders have the certificates of authorities as *.crt, and one's own as *.cert with a *.key of the same name, all of them PEM", file.display()
+    )]
+    File {
+        /// Whom it is for.
+        host: String,
+        /// Which.
+        file: std::path::PathBuf,
+        /// What is wrong with it.
         why: String,
     },
     /// It took too long.
@@ -226,7 +243,7 @@ pub async fn send(url: &Url, request: Request<'_>) -> Result<Answer, HttpError> 
         let untrusted = |source| HttpError::Untrusted { host: url.host.clone(), source };
         let name = ServerName::try_from(url.host.clone())
             .map_err(|error| untrusted(io::Error::other(error)))?;
-        let agreeing = TlsConnector::from(Arc::new(trust(&url.host)?));
+        let agreeing = TlsConnector::from(Arc::new(trust::config(request.trust, url)?));
         let stream = match tokio::time::timeout(CONNECT_LIMIT, agreeing.connect(name, stream)).await
         {
             Ok(Ok(stream)) => stream,
@@ -286,62 +303,6 @@ pub async fn converse(
     driver.abort();
     let slow = || HttpError::Slow { host: host.clone(), seconds: request.limit.as_secs() };
     done.unwrap_or_else(|_| Err(slow()))
-}
-
-/// Whether what went wrong is who they are, and not the connection.
-fn is_about_trust(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
-}
-
-/// Whom we believe: the authorities that this machine's owner trusts. A list of our own would
-/// know nothing of a company's own authority, and would grow old in a program that stays.
-fn trust(host: &str) -> Result<ClientConfig, HttpError> {
-    let mut roots = RootCertStore::empty();
-    let none = |why| HttpError::NoAuthorities { host: host.to_owned(), why };
-    roots.add_parsable_certificates(authorities().map_err(none)?);
-    if roots.is_empty() {
-        return Err(none("none of the certificates here is one of an authority".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| HttpError::Untrusted {
-        host: host.to_owned(),
-        source: io::Error::other(error),
-    })?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// What `SSL_CERT_FILE` names, or else the system's bundle; or in words why there is none.
-pub(crate) fn authorities() -> Result<Vec<CertificateDer<'static>>, String> {
-    const BUNDLES: [&str; 4] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
-    let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
-    let (text, from) = match named.map(PathBuf::from) {
-        Some(file) => {
-            let from = format!("{}, which SSL_CERT_FILE names,", file.display());
-            let unreadable = |error| format!("{from} cannot be read ({error})");
-            (std::fs::read(&file).map_err(unreadable)?, from)
-        }
-        None => {
-            let found = BUNDLES.iter().find_map(|file| Some((std::fs::read(file).ok()?, *file)));
-            let (text, file) =
-                found.ok_or("this machine or container has no certificates of authorities")?;
-            (text, file.to_owned())
-        }
-    };
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
-    match found.is_empty() {
-        true => Err(format!("{from} has no certificate in it")),
-        false => Ok(found),
-    }
 }
 
 #[cfg(test)]

@@ -246,8 +246,14 @@ pub(crate) async fn post(
     post: Post<'_>,
 ) -> Result<(), NotifyError> {
     let Post { headers, body, limit } = post;
-    let request =
-        || Request { method: "POST", headers, body: body.clone(), limit, most: 64 * 1024 };
+    let request = || Request {
+        method: "POST",
+        headers,
+        body: body.clone(),
+        limit,
+        most: 64 * 1024,
+        trust: None,
+    };
     let mut last = NotifyError::NoAddress(plan.app.clone());
     match to {
         Target::Url(url) => return judge(http::send(url, request()).await?.status),

@@ -94,7 +94,7 @@ impl Feed {
         let mut page = Some(first.clone());
         for n in 0..PAGES {
             let Some(url) = page else { break };
-            let (at, answer) = ask("GET", &url, &headers, secret.as_ref(), limit).await?;
+            let (at, answer) = ask("GET", &url, &headers, secret.as_ref(), limit, None).await?;
             let answer = match good(&at, answer) {
                 Err(AvailableError::RateLimited { host, until }) => {
                     let known = Known { not_before: Some(until), ..known };

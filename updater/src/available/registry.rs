@@ -11,12 +11,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use super::certificates;
 use super::fetch::{AvailableError, ask, garbled, good, is_loopback, json, next_page};
 use crate::engine::{Credentials, split_reference};
-use crate::http::{Answer, Url};
+use crate::http::{Answer, HttpError, Request, Trust, Url, send};
 
 /// Pages of tags that are looked at, of a thousand each.
 const PAGES: usize = 50;
+/// How long a registry may take to say that it speaks TLS, where it needn't.
+const TLS_LIMIT: Duration = Duration::from_secs(3);
+/// The answer to that is nothing that anybody reads.
+const MOST_OF_A_GREETING: usize = 64 << 10;
 /// An index leads to manifests, a manifest to its configuration.
 const KINDS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -25,7 +30,11 @@ const KINDS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.do
 pub struct Repository {
     /// As people write it: `ghcr.io/acme/web`.
     pub name: String,
+    /// The registry's name in references, with the port.
+    known_as: String,
     registry: Url,
+    /// The same in the clear, where Docker would try that too.
+    in_the_clear: Option<Url>,
     path: String,
 }
 
@@ -44,6 +53,14 @@ pub struct Session<'a> {
     credentials: Option<Credentials>,
     authorization: Option<(&'static str, String)>,
     limit: Duration,
+    /// Once it is known.
+    way: Option<Way>,
+}
+
+/// How a registry is spoken to.
+struct Way {
+    registry: Url,
+    trust: Trust,
 }
 
 impl Repository {
@@ -59,6 +76,7 @@ impl Repository {
         if path.is_empty() || !path.chars().all(plain) || path.split('/').any(str::is_empty) {
             return Err(format!("`{reference}` is no image of a registry"));
         }
+        let known_as = host.to_owned();
         let (host, path) = match (host, path.contains('/')) {
             ("docker.io" | "index.docker.io", true) => ("registry-1.docker.io", path.to_owned()),
             ("docker.io" | "index.docker.io", false) => {
@@ -67,13 +85,16 @@ impl Repository {
             _ => (host, path.to_owned()),
         };
         let registry: Url = format!("https://{host}/").parse()?;
-        let tls = !(is_loopback(&registry.host) || in_the_clear(host));
-        let port = if !tls && !host.contains(':') { 80 } else { registry.port };
-        Ok(Repository { name: name.to_owned(), registry: Url { tls, port, ..registry }, path })
+        let in_the_clear = is_loopback(&registry.host) || in_the_clear(host);
+        let in_the_clear = in_the_clear.then(|| {
+            let port = if host.contains(':') { registry.port } else { 80 };
+            Url { tls: false, port, ..registry.clone() }
+        });
+        Ok(Repository { name: name.to_owned(), known_as, registry, in_the_clear, path })
     }
 
-    fn at(&self, rest: &str) -> Url {
-        Url { path: format!("/v2/{}/{rest}", self.path), ..self.registry.clone() }
+    fn at(&self, registry: &Url, rest: &str) -> Url {
+        Url { path: format!("/v2/{}/{rest}", self.path), ..registry.clone() }
     }
 }
 
@@ -84,13 +105,51 @@ impl<'a> Session<'a> {
         credentials: Option<Credentials>,
         limit: Duration,
     ) -> Session<'a> {
-        Session { repository, credentials, authorization: None, limit }
+        Session { repository, credentials, authorization: None, limit, way: None }
+    }
+
+    /// Where something of the repository is.
+    async fn at(&mut self, rest: &str) -> Result<Url, AvailableError> {
+        let way = match self.way.take() {
+            Some(way) => way,
+            None => self.find_way().await?,
+        };
+        let url = self.repository.at(&way.registry, rest);
+        self.way = Some(way);
+        Ok(url)
+    }
+
+    /// Docker tries TLS first with whomever it would speak to in the clear as well, and believes
+    /// anybody there.
+    async fn find_way(&self) -> Result<Way, AvailableError> {
+        let Repository { known_as, registry, in_the_clear, .. } = self.repository;
+        let (authorities, own) = certificates::of(known_as)?;
+        let anybody = in_the_clear.is_some();
+        let trust = Trust { home: registry.clone(), authorities, own, anybody };
+        let registry = match in_the_clear {
+            Some(in_the_clear) if !self.speaks_tls(&trust).await => in_the_clear,
+            _ => registry,
+        };
+        Ok(Way { registry: registry.clone(), trust })
+    }
+
+    async fn speaks_tls(&self, trust: &Trust) -> bool {
+        let root = Url { path: "/v2/".to_owned(), ..trust.home.clone() };
+        let limit = self.limit.min(TLS_LIMIT);
+        let body = Default::default();
+        let (method, most, trust) = ("GET", MOST_OF_A_GREETING, Some(trust));
+        let answer = send(&root, Request { method, headers: &[], body, limit, most, trust }).await;
+        matches!(answer, Ok(_) | Err(HttpError::TooLarge { .. }))
+    }
+
+    fn trust(&self) -> Option<&Trust> {
+        self.way.as_ref().map(|way| &way.trust)
     }
 
     /// All tags.
     pub async fn tags(&mut self) -> Result<Vec<String>, AvailableError> {
         let mut tags = Vec::new();
-        let mut page = Some(self.repository.at("tags/list?n=1000"));
+        let mut page = Some(self.at("tags/list?n=1000").await?);
         for _ in 0..PAGES {
             let Some(url) = page else { break };
             let (at, answer) = self.get("GET", &url).await?;
@@ -115,7 +174,7 @@ impl<'a> Session<'a> {
 
     /// What a tag means now; `None` if it isn't there.
     pub async fn manifest(&mut self, tag: &str) -> Result<Option<Manifest>, AvailableError> {
-        let url = self.repository.at(&format!("manifests/{tag}"));
+        let url = self.at(&format!("manifests/{tag}")).await?;
         let (at, answer) = self.get("GET", &url).await?;
         if answer.status == 404 {
             return Ok(None);
@@ -134,7 +193,7 @@ impl<'a> Session<'a> {
         if !is_digest(config) {
             return Err(garbled(&at, "it names its configuration by no digest"));
         }
-        let url = self.repository.at(&format!("blobs/{config}"));
+        let url = self.at(&format!("blobs/{config}")).await?;
         let (at, answer) = self.get("GET", &url).await?;
         let config = json(&at, &good(&at, answer)?)?;
         Ok(Some(Manifest { digest, platforms: platform(&config).into_iter().collect() }))
@@ -147,24 +206,26 @@ impl<'a> Session<'a> {
         url: &Url,
     ) -> Result<(Url, Answer), AvailableError> {
         let headers = [("accept", KINDS.to_owned())];
-        let (at, answer) =
-            ask(method, url, &headers, self.authorization.as_ref(), self.limit).await?;
+        let secret = self.authorization.as_ref();
+        let (at, answer) = ask(method, url, &headers, secret, self.limit, self.trust()).await?;
         if answer.status != 401 {
             return Ok((at, answer));
         }
         let Some(challenge) = answer.header("www-authenticate").map(str::to_owned) else {
             return Ok((at, answer));
         };
-        let Some(authorization) = self.authorize(&challenge).await? else {
+        let Some(authorization) = self.authorize(url, &challenge).await? else {
             return Ok((at, answer));
         };
         self.authorization = Some(authorization);
-        ask(method, url, &headers, self.authorization.as_ref(), self.limit).await
+        let secret = self.authorization.as_ref();
+        ask(method, url, &headers, secret, self.limit, self.trust()).await
     }
 
     /// What the registry wants to hear, if there is anything to say.
     async fn authorize(
         &self,
+        registry: &Url,
         challenge: &str,
     ) -> Result<Option<(&'static str, String)>, AvailableError> {
         let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
@@ -172,7 +233,6 @@ impl<'a> Session<'a> {
             return Ok(self.basic());
         }
         let Some(realm) = parameter(rest, "realm") else { return Ok(None) };
-        let registry = &self.repository.registry;
         let mut url: Url =
             realm.parse().map_err(|_| garbled(registry, "its token server is no address"))?;
         if registry.tls && !url.tls {
@@ -185,7 +245,7 @@ impl<'a> Session<'a> {
         // The registry could send us anywhere for a token. Anybody may ask, but only one of
         // its own house hears the password.
         let secret = self.basic().filter(|_| is_of_the_house(registry, &url));
-        let (at, answer) = ask("GET", &url, &[], secret.as_ref(), self.limit).await?;
+        let (at, answer) = ask("GET", &url, &[], secret.as_ref(), self.limit, self.trust()).await?;
         let answer = json(&at, &good(&at, answer)?)?;
         let token = answer["token"].as_str().or(answer["access_token"].as_str());
         let token = token.ok_or_else(|| garbled(&at, "there is no token in it"))?;
@@ -269,12 +329,24 @@ mod tests {
 
     #[test]
     fn a_repository_is_found_in_its_registry() {
-        let at = |reference: &str| of(reference).at("tags/list").to_string();
+        let at = |reference: &str| {
+            let found = of(reference);
+            found.at(&found.registry, "tags/list").to_string()
+        };
+        let in_the_clear =
+            |reference: &str| of(reference).in_the_clear.map(|registry| registry.to_string());
         assert_eq!(at("nginx:1.27"), "https://registry-1.docker.io/v2/library/nginx/tags/list");
         assert_eq!(at("docker.io/acme/web"), "https://registry-1.docker.io/v2/acme/web/tags/list");
         assert_eq!(at("ghcr.io/acme/web:2@sha256:ab"), "https://ghcr.io/v2/acme/web/tags/list");
-        assert_eq!(at("localhost:5000/web"), "http://localhost:5000/v2/web/tags/list");
-        assert_eq!(at("nas:5000/web"), "http://nas:5000/v2/web/tags/list");
+        assert_eq!(at("localhost:5000/web"), "https://localhost:5000/v2/web/tags/list");
+        assert_eq!(in_the_clear("localhost:5000/web").as_deref(), Some("http://localhost:5000/"));
+        assert_eq!(in_the_clear("localhost/web").as_deref(), Some("http://localhost/"));
+        assert_eq!(in_the_clear("nas:5000/web").as_deref(), Some("http://nas:5000/"));
+        assert_eq!(in_the_clear("ghcr.io/acme/web"), None);
+        assert_eq!(
+            (of("nas:5000/web").known_as, of("web").known_as),
+            ("nas:5000".into(), "docker.io".into())
+        );
         for wrong in ["", "sha256:0123", "Web", "a//b", "a/../b?x"] {
             let read = Repository::of(wrong, |_| false);
             assert!(read.is_err() || wrong == "sha256:0123", "{wrong}: {read:?}");

@@ -78,7 +78,7 @@ pub enum Code {
     BadPage,
     /// The app couldn't be told as asked by `--notify`.
     BadNotify,
-    /// The file with a password or token can't be read.
+    /// A file with a password, a token or a certificate can't be read.
     PasswordFile,
     /// What was asked of the backups can't be done.
     BackupFailed,
@@ -152,7 +152,9 @@ impl From<&AvailableError> for Code {
             AvailableError::RateLimited { .. } => Code::RateLimited,
             AvailableError::Status { .. } => Code::SourceRefused,
             AvailableError::Asked { .. } => Code::Usage,
-            AvailableError::File { .. } => Code::PasswordFile,
+            AvailableError::File { .. } | AvailableError::Http(HttpError::File { .. }) => {
+                Code::PasswordFile
+            }
         }
     }
 }

@@ -134,7 +134,7 @@ fn an_app_asks(kind: EngineKind) {
 }
 
 /// A registry of one's own: a name, a port, and a certificate of an authority that only this
-/// house knows. The engine is told of it by `/etc/docker/certs.d`, we are by `SSL_CERT_FILE`.
+/// house knows. The engine is told of it by `/etc/docker/certs.d`, we are by that or `SSL_CERT_FILE`.
 pub(super) fn a_registry_by_name(kind: EngineKind) {
     const NAME: &str = "registry.test";
     let world = World::start(kind);
@@ -210,8 +210,10 @@ pub(super) fn a_registry_by_name(kind: EngineKind) {
             &[words, &["`web` keeps running", "/etc/docker/certs.d", &third]].concat(),
         );
     };
-    asks(&others, &["invalid peer certificate"]);
+    // By Docker's own folder alone.
+    run(&["available", "web"], &others).expect(0);
     world.write_on_machine(&trusted, Authority::new().certificate());
+    asks(&others, &["invalid peer certificate"]);
     pulls(&["unknown authority"]);
     world.write_on_machine(&trusted, house.certificate());
     registry.start_again_with(&world.lab, house.sign_until(2020, &[NAME]));
