@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub struct Proxy {
 
 struct Shared {
     engine: PathBuf,
+    /// Speaks for an engine that isn't there; and has done so many times.
+    gateway: AtomicBool,
+    spoken: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -57,6 +61,8 @@ struct State {
     writes: Vec<String>,
     cut: Option<(usize, Cut)>,
     pause: Option<String>,
+    pause_before: Option<String>,
+    instead: Option<(String, usize)>,
     forgotten: Option<String>,
     held: Option<String>,
     closed: bool,
@@ -80,7 +86,13 @@ impl Proxy {
     pub fn listen(path: PathBuf, engine: PathBuf) -> Proxy {
         let listener = UnixListener::bind(&path)
             .unwrap_or_else(|error| panic!("cannot listen at {}: {error}", path.display()));
-        let shared = Arc::new(Shared { engine, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            engine,
+            gateway: AtomicBool::default(),
+            spoken: AtomicUsize::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let serving = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -117,6 +129,13 @@ impl Proxy {
         *self.shared.state() = State { forgotten: Some(field.to_owned()), ..State::default() };
     }
 
+    /// Answers the next `times` writes of this description in the engine's stead, which never
+    /// hears of them, as a proxy does that believes it to be gone.
+    pub fn speak_instead(&self, write: &str, times: usize) {
+        let instead = Some((write.to_owned(), times));
+        *self.shared.state() = State { instead, ..State::default() };
+    }
+
     /// Counts writes from zero again and cuts none.
     pub fn let_pass(&self) {
         *self.shared.state() = State::default();
@@ -126,6 +145,23 @@ impl Proxy {
     /// and `{name}` any parts. Everything else is refused, as a filtering proxy does.
     pub fn allow_only(&self, calls: Vec<(String, String)>) {
         *self.shared.state() = State { allowed: calls, ..State::default() };
+    }
+
+    /// From now on it answers where the engine doesn't, as proxies over HTTP do: 502, 503 and
+    /// 504 in turns.
+    pub fn speak_for_the_engine(&self) {
+        self.shared.gateway.store(true, Ordering::Relaxed);
+    }
+
+    /// How often it has.
+    pub fn spoken(&self) -> usize {
+        self.shared.spoken.load(Ordering::Relaxed)
+    }
+
+    /// Cuts nothing, but holds the next write of this description up before the engine hears
+    /// of it.
+    pub fn pause_before(&self, write: &str) {
+        *self.shared.state() = State { pause_before: Some(write.to_owned()), ..State::default() };
     }
 
     /// What was refused.
@@ -197,7 +233,9 @@ impl Shared {
             return client.shutdown(Shutdown::Both);
         };
         if !request.is_write() {
-            let mut engine = UnixStream::connect(&self.engine)?;
+            let Ok(mut engine) = UnixStream::connect(&self.engine) else {
+                return self.speak(client);
+            };
             // A second request on the same connection would not be looked at.
             engine.write_all(if filtered { &closing } else { &request.bytes })?;
             return splice(client, engine);
@@ -207,15 +245,24 @@ impl Shared {
             self.hold(&request);
             return client.shutdown(Shutdown::Both);
         }
-        let mut engine = UnixStream::connect(&self.engine)?;
+        if self.is_for_the_proxy(&request) {
+            return self.speak(client);
+        }
+        if self.is_paused_by(&request, |state| &mut state.pause_before) {
+            self.hold(&request);
+        }
+        let Ok(mut engine) = UnixStream::connect(&self.engine) else { return self.speak(client) };
         engine.write_all(&request.closing())?;
         let mut answer = Vec::new();
-        engine.read_to_end(&mut answer)?;
+        let heard = engine.read_to_end(&mut answer);
+        if heard.is_err() || answer.is_empty() {
+            return self.speak(client);
+        }
         if hit == Some(Cut::AfterWrite) {
             self.hold(&request);
             return client.shutdown(Shutdown::Both);
         }
-        if self.is_paused_by(&request) {
+        if self.is_paused_by(&request, |state| &mut state.pause) {
             self.hold(&request);
         }
         client.write_all(&answer)?;
@@ -259,13 +306,37 @@ impl Shared {
         }
     }
 
-    fn is_paused_by(&self, request: &Request) -> bool {
+    fn is_paused_by(
+        &self,
+        request: &Request,
+        which: fn(&mut State) -> &mut Option<String>,
+    ) -> bool {
         let mut state = self.state();
-        let hit = state.pause.as_ref().is_some_and(|write| *write == request.in_short());
+        let pause = which(&mut state);
+        let hit = pause.as_ref().is_some_and(|write| *write == request.in_short());
         if hit {
-            state.pause = None;
+            *pause = None;
         }
         hit
+    }
+
+    fn is_for_the_proxy(&self, request: &Request) -> bool {
+        match &mut self.state().instead {
+            Some((write, times)) if *times > 0 && *write == request.in_short() => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Answers for an engine that isn't there, or ends the connection.
+    fn speak(&self, mut client: UnixStream) -> io::Result<()> {
+        if self.gateway.load(Ordering::Relaxed) {
+            let n = self.spoken.fetch_add(1, Ordering::Relaxed);
+            client.write_all(GATEWAYS[n % GATEWAYS.len()])?;
+        }
+        client.shutdown(Shutdown::Both)
     }
 
     /// Keeps the client waiting until the case lets it go.
@@ -280,6 +351,16 @@ impl Shared {
         }
     }
 }
+
+/// What proxies say of their own: Go's, HAProxy, nginx.
+const GATEWAYS: [&[u8]; 3] = [
+    b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.0 503 Service Unavailable\r\nCache-Control: no-cache\r\nConnection: close\r\n\
+      Content-Type: text/html\r\n\r\n<html><body><h1>503 Service Unavailable</h1>\n\
+      No server is available to handle this request.\n</body></html>\n",
+    b"HTTP/1.1 504 Gateway Time-out\r\nServer: nginx\r\nContent-Type: text/html\r\n\
+      Content-Length: 35\r\nConnection: close\r\n\r\n<html><h1>504 Gateway Time-out</h1>\n",
+];
 
 const REFUSAL: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\
     Content-Length: 27\r\nConnection: close\r\n\r\n{\"message\":\"not allowed\"}\r\n";

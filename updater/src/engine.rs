@@ -94,6 +94,9 @@ impl Engine {
         if reply.wants_tls() {
             return Err(EngineError::WantsTls { endpoint: wire.endpoint().to_string() });
         }
+        if let Some(error) = reply.of_a_proxy() {
+            return Err(error);
+        }
         let offered = reply.header("api-version").unwrap_or_default();
         let newest: ApiVersion = offered.parse().map_err(|()| EngineError::NotAnEngine {
             endpoint: wire.endpoint().to_string(),

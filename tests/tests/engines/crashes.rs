@@ -34,6 +34,11 @@ pub(crate) fn tables() -> String {
     matrix::tables()
 }
 
+/// On the newest engine alone.
+pub(crate) fn on_newest() -> Vec<Case> {
+    wire::on_newest()
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     [wire::cases(), launch::cases(), helper::cases(), engine::cases(), by_hand::cases()]
         .into_iter()

@@ -66,7 +66,9 @@ fn main() -> ExitCode {
     let mut on_any: Vec<Case> =
         [visitors::on_any(), commands::on_any(), browser::cases(), button::cases()].concat();
     let mut on_podman = podman::cases();
-    let mut on_newest = [data::on_newest(), commands::on_newest(), rootless::cases()].concat();
+    let mut on_newest =
+        [data::on_newest(), commands::on_newest(), crashes::on_newest(), rootless::cases()]
+            .concat();
     if crashes::torture() {
         (on_any, on_podman, on_newest) = Default::default();
         cases = crashes::cases();

@@ -134,7 +134,7 @@ pub(crate) async fn run(engine: &Engine, plan: &Plan) -> Result<(), EngineError>
             let said = if said.is_empty() { "nothing" } else { &said[from..] };
             refused(&format!("ends with exit code {code}, and says: {said}"))
         }
-        Err(EngineError::Silent { .. }) => late(),
+        Err(error) if error.is_silence() => late(),
         Err(error) if error.is_refusal() => refused(&format!("can't be run: {error}")),
         Err(error) => Err(error),
     }

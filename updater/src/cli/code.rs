@@ -214,6 +214,7 @@ impl From<&EngineError> for Code {
             EngineError::NoSocket { .. } => Code::NoEngine,
             EngineError::NotAllowed { .. } => Code::NotAllowed,
             EngineError::Unreachable { .. }
+            | EngineError::Proxy { .. }
             | EngineError::Silent { .. }
             | EngineError::Stalled { .. } => Code::EngineUnreachable,
             EngineError::Host { .. } | EngineError::Context { .. } => Code::NoSuchContext,

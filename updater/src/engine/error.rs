@@ -36,6 +36,18 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+    /// Somebody in between says that he got no answer of the engine's.
+    #[error(
+        "a proxy answers for the engine at {endpoint}, with status {status} ({doing})\nhint: does the engine behind it run?"
+    )]
+    Proxy {
+        /// Where.
+        endpoint: String,
+        /// The request in progress.
+        doing: String,
+        /// Its HTTP status.
+        status: u16,
+    },
     /// That is no place for an engine.
     #[error("`{host}` names no engine: {why}")]
     Host {
@@ -178,6 +190,16 @@ impl EngineError {
     /// Whether Podman refused to change a container whose health check is switched off.
     pub(super) fn is_for_no_health_check(&self) -> bool {
         matches!(self, EngineError::Reply { message, .. } if message.contains("healthcheck-timeout must be at least"))
+    }
+
+    /// Whether the engine was asked and has left it without an answer for long, so that it may
+    /// be at it yet, or hang.
+    pub fn is_silence(&self) -> bool {
+        const GATEWAY_TIMEOUT: u16 = 504;
+        matches!(
+            self,
+            EngineError::Silent { .. } | EngineError::Proxy { status: GATEWAY_TIMEOUT, .. }
+        )
     }
 
     /// Whether the engine understood and said no, as opposed to not being there.

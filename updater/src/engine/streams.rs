@@ -166,6 +166,14 @@ impl Engine {
 
     fn translate(&self, error: BollardError, doing: &str) -> EngineError {
         match error {
+            // Of the answer's head nothing is left, so its text has to tell whose it is.
+            BollardError::DockerResponseServerError {
+                status_code: status @ 502..=504,
+                message,
+            } if is_of_a_proxy(&message) => {
+                let (endpoint, doing) = (self.endpoint().to_string(), doing.to_owned());
+                EngineError::Proxy { endpoint, doing, status }
+            }
             BollardError::DockerResponseServerError { status_code, message } => {
                 EngineError::Reply { status: status_code, message }
             }
@@ -179,6 +187,15 @@ impl Engine {
             other => EngineError::from_io(self.endpoint(), doing, std::io::Error::other(other)),
         }
     }
+}
+
+/// Whether this is what proxies say when nobody answers behind them: a page, the name of the
+/// status, or nothing at all.
+fn is_of_a_proxy(message: &str) -> bool {
+    let said = message.trim();
+    said.is_empty()
+        || said.starts_with('<')
+        || ["Bad Gateway", "Service Unavailable", "Gateway Timeout"].contains(&said)
 }
 
 fn bytes_of(chunk: LogOutput) -> bytes::Bytes {

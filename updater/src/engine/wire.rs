@@ -50,6 +50,7 @@ pub(super) struct Reply {
     headers: hyper::HeaderMap,
     pub(super) body: Bytes,
     doing: String,
+    endpoint: String,
 }
 
 impl Request {
@@ -179,7 +180,8 @@ impl Wire {
             .await
             .map_err(|e| EngineError::from_io(&self.endpoint, doing, io::Error::other(e)))?;
         let body = body.to_bytes();
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, doing: doing.into() })
+        let (status, endpoint) = (head.status.as_u16(), self.endpoint.to_string());
+        Ok(Reply { status, headers: head.headers, body, doing: doing.into(), endpoint })
     }
 
     /// A connection of its own.
@@ -269,15 +271,35 @@ impl Reply {
         self.status == 400 && self.body.windows(12).any(|words| words == b"HTTPS server")
     }
 
+    /// The word of somebody in between who has got none of the engine's. That one names its API
+    /// with whatever it says, and gives its reasons as JSON.
+    pub(super) fn of_a_proxy(&self) -> Option<EngineError> {
+        let is_own = self.header("api-version").is_some() || self.message().is_some();
+        let gone = matches!(self.status, 502..=504) && !is_own;
+        gone.then(|| EngineError::Proxy {
+            endpoint: self.endpoint.clone(),
+            doing: self.doing.clone(),
+            status: self.status,
+        })
+    }
+
+    /// The engine's reason.
+    fn message(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        body["message"].as_str().map(str::to_owned)
+    }
+
     /// 304 is a success: what was asked for holds already.
     pub(super) fn successful(self) -> Result<Reply, EngineError> {
         if self.status < 400 {
             return Ok(self);
         }
-        let message = serde_json::from_slice::<Value>(&self.body)
-            .ok()
-            .and_then(|body| body["message"].as_str().map(str::to_owned))
-            .unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned());
+        if let Some(error) = self.of_a_proxy() {
+            return Err(error);
+        }
+        let message = self.message();
+        let message =
+            message.unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim().to_owned());
         // To HEAD there is nothing but the status.
         let message = match message.is_empty() {
             true => format!("the engine answers with status {}", self.status),
@@ -319,6 +341,53 @@ fn escape(value: &str, into: &mut String) {
                 into.push(byte as char);
             }
             _ => into.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> EngineError {
+        let mut map = hyper::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, hyper::header::HeaderValue::from_static(value));
+        }
+        let (doing, endpoint) =
+            ("POST /containers/web/stop".to_owned(), "tcp://proxy:2375".to_owned());
+        let reply = Reply { status, headers: map, body: body.into(), doing, endpoint };
+        reply.successful().err().expect("it is no success")
+    }
+
+    #[test]
+    fn a_proxy_without_an_engine_speaks_for_itself() {
+        let html =
+            "<html><body><h1>503 Service Unavailable</h1>No server is available</body></html>";
+        for (status, body) in [(502, ""), (502, "Bad Gateway\n"), (503, html), (504, html)] {
+            let said = refused(status, &[("content-type", "text/html")], body);
+            assert!(matches!(said, EngineError::Proxy { .. }), "{status} {body}: {said:?}");
+            assert!(!said.is_refusal() && said.status().is_none() && !said.was_never_sent());
+            assert_eq!(said.is_silence(), status == 504);
+        }
+        // What the engine says itself is its word: to HEAD without a body, and elsewhere as JSON.
+        let reason = r#"{"message":"This node is not a swarm manager."}"#;
+        for (status, headers, body) in [
+            (503, &[("api-version", "1.51")][..], ""),
+            (503, &[("api-version", "1.51")][..], "not JSON"),
+            (503, &[][..], reason),
+            (500, &[][..], html),
+            (403, &[][..], "<html>not allowed</html>"),
+        ] {
+            let said = refused(status, headers, body);
+            assert!(
+                said.is_refusal() && said.status() == Some(status),
+                "{status} {body}: {said:?}"
+            );
         }
     }
 }

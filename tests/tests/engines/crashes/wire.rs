@@ -22,6 +22,39 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// On the newest engine: the words are the proxy's.
+pub(super) fn on_newest() -> Vec<Case> {
+    vec![Case {
+        name: "an_engine_behind_a_proxy_may_be_away",
+        alone: false,
+        run: an_engine_behind_a_proxy_may_be_away,
+    }]
+}
+
+/// What a proxy over HTTP says of its own while there is no engine is no refusal.
+fn an_engine_behind_a_proxy_may_be_away(kind: EngineKind) {
+    let options = Options { live_restore: true, ..Options::default() };
+    let mut bench = Bench::start(kind, options);
+    bench.proxy.speak_for_the_engine();
+    for (way, write) in [(Way::Update, "stop"), (Way::NeverReady, "start")] {
+        bench.proxy.speak_instead(write, 5);
+        let done = bench.over_the_wire(way).finish_within(LIMIT);
+        bench.settled(way, done);
+    }
+    // The engine is gone for a while, just when it should have heard of a call.
+    bench.proxy.pause_before("start");
+    let mut running = bench.over_the_wire(Way::Update);
+    let held = bench.proxy.wait_for_cut(|| running.runs());
+    assert!(held.is_some(), "nothing was started: {:?}", bench.proxy.writes());
+    bench.world.lab.kill();
+    let before = bench.proxy.spoken();
+    drop(held);
+    bench.world.wait("answers of the proxy's own", || bench.proxy.spoken() > before + 10);
+    bench.world.lab.start_again();
+    let done = running.finish_within(LIMIT);
+    bench.settled(Way::Update, done);
+}
+
 fn an_update_survives_a_cut_wire_before_and_after_every_write(kind: EngineKind) {
     let mut bench = Bench::start(kind, Options::default());
     // One engine gets all of it, always: they hardly differ in this.

@@ -71,10 +71,7 @@ impl Lost {
             return;
         }
         self.newest = first.map(|doing| (doing, Box::new(self.clone())));
-        let late = match error {
-            EngineError::Silent { .. } => LATE,
-            _ => LATE_AFTER_A_CUT,
-        };
+        let late = if error.is_silence() { LATE } else { LATE_AFTER_A_CUT };
         let now = Instant::now();
         self.taken_up = self.taken_up.max(Some(now + late));
         self.at_the_latest = self.at_the_latest.max(Some(now + LATE));

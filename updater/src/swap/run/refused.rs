@@ -32,7 +32,12 @@ impl Runner<'_> {
         let name = doing.name();
         self.failed(name, error).await;
         let tries = self.seen.failures.1;
-        let hangs = matches!(error, EngineError::Silent { .. }) && tries >= SILENCES;
+        let hangs = match error {
+            EngineError::Silent { .. } => tries >= SILENCES,
+            // The engine answers looks and nothing else: it was away, but not for so long.
+            EngineError::Proxy { .. } => tries >= SERVER_ERRORS_AFTER_AN_OUTAGE,
+            _ => false,
+        };
         if !error.is_refusal() && !hangs {
             // It may have happened, or the engine is away. Looking again tells.
             return None;
