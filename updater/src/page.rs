@@ -26,6 +26,7 @@ mod language;
 mod look;
 mod preview;
 mod rendered;
+mod reply;
 mod serving;
 mod stream;
 #[cfg(test)]
@@ -37,8 +38,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
@@ -49,6 +49,7 @@ use self::connection::{Answers, Limits};
 use self::look::Look;
 pub use self::preview::Preview;
 use self::rendered::Rendered;
+use self::reply::Reply;
 pub use self::serving::Serving;
 pub use self::tls::{Tls, TlsError};
 use crate::face::Face;
@@ -248,7 +249,7 @@ impl Answers for Page {
         answer::answer(self, request)
     }
 
-    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
+    fn refuse(&self, status: StatusCode) -> Reply {
         answer::malformed(self, status)
     }
 }

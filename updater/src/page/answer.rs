@@ -13,16 +13,16 @@
 //!   without naming a type, as API clients do.
 //! - One line of plain text: everybody else, `curl` and images alike.
 
-use bytes::Bytes;
 use hyper::header::{
     ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap,
     HeaderName, HeaderValue, RETRY_AFTER,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use super::events::Listener;
 use super::language::Wish;
 use super::rendered::Rendered;
+use super::reply::Reply;
 use super::{Page, compress, cors};
 
 /// Where scripts ask how far it is.
@@ -34,14 +34,15 @@ pub(super) const EVENTS: &str = "/.changeover/events";
 pub const X_CHANGEOVER: HeaderName = HeaderName::from_static("x-changeover");
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// An answer.
 pub(super) enum Answer {
     /// All of it.
-    Whole(Response<Bytes>),
+    Whole(Reply),
     /// The head, and what follows from time to time.
-    Stream(Response<()>, Listener),
+    Stream(Reply, Listener),
 }
 
 /// Answers a request.
@@ -52,38 +53,34 @@ pub(super) fn answer<B>(page: &Page, request: &Request<B>) -> Answer {
     if path == EVENTS && request.method() == Method::GET {
         // One of too many asks for the status instead.
         if let Some(listener) = Listener::new(page) {
-            let mut response = with(rendered, StatusCode::OK, "text/event-stream", ());
-            cors::allow_reading(request.headers(), response.headers_mut());
-            response.headers_mut().remove(RETRY_AFTER);
+            let reply = Reply::endless("text/event-stream").with_lines(&rendered.lines);
+            let reply = cors::let_read(request.headers(), reply);
             // A proxy that collects the stream first would make it useless.
             let accel = HeaderName::from_static("x-accel-buffering");
-            response.headers_mut().insert(accel, HeaderValue::from_static("no"));
-            return Answer::Stream(response, listener);
+            return Answer::Stream(reply.with(accel, &HeaderValue::from_static("no")), listener);
         }
     }
-    let mut response = match path {
-        _ if cors::is_harmless_preflight(request) => cors::preflight(&rendered.head),
+    if let Some(origin) = cors::harmless_preflight(request) {
+        return Answer::Whole(cors::preflight(origin, carry(rendered, Reply::empty())));
+    }
+    let reply = match path {
         STATUS if reading => {
-            with(rendered, StatusCode::OK, "application/json", rendered.json.clone())
+            let json = Reply::new(StatusCode::OK, "application/json", rendered.json.clone());
+            carry(rendered, json)
         }
         EVENTS if reading => refusal(page, rendered, Kind::Text, request),
         _ => refusal(page, rendered, Kind::wanted_by(request), request),
     };
-    cors::allow_reading(request.headers(), response.headers_mut());
-    Answer::Whole(response)
+    Answer::Whole(cors::let_read(request.headers(), reply))
 }
 
 /// The answer to something that isn't a request as HTTP has it, or is too large.
-pub(super) fn malformed(page: &Page, status: StatusCode) -> Response<Bytes> {
-    with(&page.rendered(), status, "text/plain; charset=utf-8", format!("{status}\n").into())
+pub(super) fn malformed(page: &Page, status: StatusCode) -> Reply {
+    let text = format!("{status}\n").into();
+    carry(&page.rendered(), Reply::new(status, "text/plain; charset=utf-8", text))
 }
 
-fn refusal<B>(
-    page: &Page,
-    rendered: &Rendered,
-    kind: Kind,
-    request: &Request<B>,
-) -> Response<Bytes> {
+fn refusal<B>(page: &Page, rendered: &Rendered, kind: Kind, request: &Request<B>) -> Reply {
     let headers = request.headers();
     let wish = Wish {
         query: request.uri().query(),
@@ -102,24 +99,21 @@ fn refusal<B>(
         Kind::Json => ("application/problem+json", words.problem.clone()),
         Kind::Text => ("text/plain; charset=utf-8", words.text.clone()),
     };
-    let mut response = with(rendered, StatusCode::SERVICE_UNAVAILABLE, kind, body);
-    response.headers_mut().insert(CONTENT_LANGUAGE, words.language.clone());
+    let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, kind, body);
+    let mut reply = carry(rendered, reply).with(CONTENT_LANGUAGE, &words.language);
     if is_grpc(headers) {
         // UNAVAILABLE. Over HTTP/1.1 that is gRPC-Web, which reads it from the head.
-        response.headers_mut().insert("grpc-status", HeaderValue::from_static("14"));
+        reply = reply.with(GRPC_STATUS, &HeaderValue::from_static("14"));
     }
     if packed {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        reply = reply.with(CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
     }
-    response
+    reply
 }
 
-fn with<B>(rendered: &Rendered, status: StatusCode, kind: &'static str, body: B) -> Response<B> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = rendered.head.clone();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+/// What every answer carries, and when to ask again.
+fn carry(rendered: &Rendered, reply: Reply) -> Reply {
+    reply.with_lines(&rendered.lines).with(RETRY_AFTER, &rendered.retry_after)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -7,15 +7,11 @@
 //! limit. Nobody gets a reset instead of an answer: where a client still has something
 //! to send, it is read and thrown away for a while before the socket closes.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use hyper::{Method, Request, Response, StatusCode};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
+use hyper::{Method, Request, StatusCode};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -24,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::answer::Answer;
 use super::events::Listener;
 use super::head::{self, Head, Other};
+use super::reply::Reply;
 use super::stream::Stream;
 use super::tls::Tls;
 
@@ -74,7 +71,7 @@ pub(super) trait Answers {
     /// The answer to a request.
     fn answer(&self, request: &Request<()>) -> Answer;
     /// The answer to what could not be read as a request.
-    fn refuse(&self, status: StatusCode) -> Response<Bytes>;
+    fn refuse(&self, status: StatusCode) -> Reply;
 }
 
 /// How many connections may wait to be accepted; the kernel has a limit of its own.
@@ -161,15 +158,16 @@ enum End {
 
 /// Answers one request.
 async fn talk(limits: &Limits, answers: &impl Answers, stream: &mut Stream) -> Next {
-    let (answer, bodiless, end) = match head::read(stream, limits.head).await {
+    let (reply, end) = match head::read(stream, limits.head).await {
         Ok(Head { request, more }) => match answers.answer(&request) {
-            Answer::Whole(answer) => {
-                let end = if more { End::Linger } else { End::Close };
-                (answer, request.method() == Method::HEAD, end)
+            Answer::Whole(reply) => {
+                let bodiless = request.method() == Method::HEAD;
+                let reply = if bodiless { reply.without_body() } else { reply };
+                (reply, if more { End::Linger } else { End::Close })
             }
-            Answer::Stream(head, listener) => return Next::Listen(written(&head, None), listener),
+            Answer::Stream(reply, listener) => return Next::Listen(reply.head(), listener),
         },
-        Err(Other::Refused(status)) => (answers.refuse(status), false, End::Linger),
+        Err(Other::Refused(status)) => (answers.refuse(status), End::Linger),
         Err(Other::Http2) => {
             let _ = timeout(limits.answer, stream.write_all(&http2_goodbye())).await;
             return Next::End(End::Linger);
@@ -178,13 +176,7 @@ async fn talk(limits: &Limits, answers: &impl Answers, stream: &mut Stream) -> N
         Err(Other::Tls) => return Next::End(End::Linger),
         Err(Other::Gone) => return Next::End(End::Close),
     };
-    let body = if bodiless { Bytes::new() } else { answer.body().clone() };
-    let mut whole = Bytes::from(written(&answer, Some(answer.body().len()))).chain(body);
-    let sending = async {
-        stream.write_all_buf(&mut whole).await?;
-        stream.flush().await
-    };
-    match timeout(limits.answer, sending).await {
+    match timeout(limits.answer, stream.say_last(reply.whole())).await {
         Ok(Ok(())) => Next::End(end),
         _ => Next::End(End::Close),
     }
@@ -211,34 +203,6 @@ async fn tell(stream: &mut Stream, head: &[u8], mut listener: Listener) {
         () = telling => {}
         () = gone => {}
     }
-}
-
-/// The head of an answer as it goes over the wire, with a body of this length.
-fn written<B>(response: &Response<B>, length: Option<usize>) -> Vec<u8> {
-    let status = response.status();
-    // Ours are about 900 bytes.
-    let mut head = String::with_capacity(1024);
-    let reason = status.canonical_reason().unwrap_or_default();
-    // Writing to memory doesn't fail. Who stayed on this connection would stay on the
-    // page after the switch.
-    let _ = write!(head, "HTTP/1.1 {} {reason}\r\nconnection: close\r\n", status.as_str());
-    if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
-        let _ = write!(head, "content-length: {length}\r\n");
-    }
-    if !status.is_server_error() {
-        // RFC 9110, 6.6.1 wants it with everything else.
-        let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
-        let _ = write!(head, "date: {}\r\n", now.unwrap_or_default());
-    }
-    let mut head = head.into_bytes();
-    for (name, value) in response.headers() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head
 }
 
 /// SETTINGS, then GOAWAY without an error and without a stream that was begun: the

@@ -5,46 +5,45 @@
 //! we only agree to what changes nothing, without cookies, and to be forgotten at
 //! once. Everything else a browser refuses for us, as it does when we answer 503.
 
-use bytes::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request};
+
+use super::reply::Reply;
 
 /// Lets the origin that asks read this answer.
-pub(super) fn allow_reading(asked: &HeaderMap, answer: &mut HeaderMap) {
-    let Some(origin) = asked.get(ORIGIN) else { return };
-    answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    if !answer.contains_key(ACCESS_CONTROL_ALLOW_METHODS) {
-        // Whoever sends cookies along may read the answer nonetheless.
-        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        answer.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Retry-After, X-Changeover, Grpc-Status"),
-        );
-    }
+pub(super) fn let_read(asked: &HeaderMap, reply: Reply) -> Reply {
+    let Some(origin) = asked.get(ORIGIN) else { return reply };
+    // Whoever sends cookies along may read the answer nonetheless.
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Changeover, Grpc-Status"),
+    ];
+    with(headers, reply.with(ACCESS_CONTROL_ALLOW_ORIGIN, origin))
 }
 
-pub(super) fn is_harmless_preflight<B>(request: &Request<B>) -> bool {
-    let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD);
-    request.method() == Method::OPTIONS
-        && request.headers().contains_key(ORIGIN)
-        && wanted.is_some_and(|method| method == "GET" || method == "HEAD")
+/// Who asks, if it is a preflight that may be agreed to.
+pub(super) fn harmless_preflight<B>(request: &Request<B>) -> Option<&HeaderValue> {
+    let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    let harmless = request.method() == Method::OPTIONS && (wanted == "GET" || wanted == "HEAD");
+    request.headers().get(ORIGIN).filter(|_| harmless)
 }
 
-/// Agrees, with what every answer carries as its `head`.
-pub(super) fn preflight(head: &HeaderMap) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = head.clone();
-    for (name, value) in [
+/// Agrees.
+pub(super) fn preflight(origin: &HeaderValue, reply: Reply) -> Reply {
+    let headers = [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
         (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Cache-Control, Content-Type"),
         (ACCESS_CONTROL_MAX_AGE, "0"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
+    ];
+    with(headers, reply.with(ACCESS_CONTROL_ALLOW_ORIGIN, origin))
+}
+
+fn with<const N: usize>(headers: [(HeaderName, &'static str); N], reply: Reply) -> Reply {
+    headers
+        .into_iter()
+        .fold(reply, |reply, (name, value)| reply.with(name, &HeaderValue::from_static(value)))
 }

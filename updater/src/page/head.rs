@@ -106,16 +106,20 @@ fn parse(bytes: &mut BytesMut) -> Option<Result<Head, StatusCode>> {
     let method = Method::from_bytes(lines.method.unwrap_or_default().as_bytes());
     let version = if lines.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let path = place(lines.path.unwrap_or_default().as_bytes());
-    let names = lines.headers.iter().map(|field| HeaderName::from_bytes(field.name.as_bytes()));
-    let names = names.collect::<Result<Vec<_>, _>>();
-    let values: Vec<_> = lines.headers.iter().map(|field| place(field.value)).collect();
+    let mut fields = Vec::with_capacity(lines.headers.len());
+    for field in lines.headers.iter() {
+        match HeaderName::from_bytes(field.name.as_bytes()) {
+            Ok(name) => fields.push((name, place(field.value))),
+            Err(_) => return Some(Err(StatusCode::BAD_REQUEST)),
+        }
+    }
     let whole = bytes.split_to(end).freeze();
     let uri = Uri::from_maybe_shared(whole.slice(path));
-    let (Ok(method), Ok(uri), Ok(names)) = (method, uri, names) else {
+    let (Ok(method), Ok(uri)) = (method, uri) else {
         return Some(Err(StatusCode::BAD_REQUEST));
     };
-    let mut headers = HeaderMap::with_capacity(names.len());
-    for (name, value) in names.into_iter().zip(values) {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
         // What can't be a value is left out, as the line would be.
         if let Ok(value) = HeaderValue::from_maybe_shared(whole.slice(value)) {
             headers.append(name, value);

@@ -6,11 +6,12 @@
 use std::io;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, REFERER};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::REFERER;
+use hyper::{Request, StatusCode};
 
 use super::answer::{self, Answer};
 use super::connection::Answers;
+use super::reply::Reply;
 use super::{Page, Serving};
 
 /// The states, each with its name and what it is, and the index of them as HTML.
@@ -44,17 +45,13 @@ impl Answers for Preview {
         match page.or_else(|| self.state(referrer.as_ref()?.path())) {
             Some(page) => answer::answer(page, request),
             None => {
-                let mut response = Response::new(self.index.clone().into());
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, html);
-                Answer::Whole(response)
+                let (html, index) = ("text/html; charset=utf-8", self.index.clone());
+                Answer::Whole(Reply::new(StatusCode::OK, html, index.into()))
             }
         }
     }
 
-    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = status;
-        response
+    fn refuse(&self, status: StatusCode) -> Reply {
+        Reply::new(status, "text/plain; charset=utf-8", Bytes::new())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use serde_json::json;
 
@@ -13,18 +13,18 @@ use super::answer::X_CHANGEOVER;
 use super::compress::gzip;
 use super::document::Document;
 use super::look::Look;
+use super::reply;
 use crate::status::Status;
-
-/// No answer has more headers than this.
-const USUAL: usize = 16;
 
 /// One status in every form that somebody may ask for.
 pub(super) struct Rendered {
     /// Which publication, and how many seconds after it.
     pub(super) of: (usize, u64),
     status: Status,
-    /// What every answer of ours carries.
-    pub(super) head: HeaderMap,
+    /// What every answer of ours carries, as it is written.
+    pub(super) lines: Vec<u8>,
+    /// When to ask again, for all but those who are told.
+    pub(super) retry_after: HeaderValue,
     pub(super) json: Bytes,
     pub(super) event: Bytes,
     /// As many as there are languages; most of them are never asked for.
@@ -53,7 +53,8 @@ impl Rendered {
         let json = json!(status).to_string();
         Rendered {
             of,
-            head: head(&status, &look),
+            lines: reply::lines(&headers(&status, &look)),
+            retry_after: status.retry_after_seconds.max(1).into(),
             event: format!("retry: 2000\nevent: status\ndata: {json}\n\n").into(),
             json: json.into(),
             translations: look.assets.languages.iter().map(|_| OnceLock::new()).collect(),
@@ -90,9 +91,9 @@ impl Html {
     }
 }
 
-fn head(status: &Status, look: &Look) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(USUAL);
-    let mut set = |name, value| head.insert(name, HeaderValue::from_static(value));
+fn headers(status: &Status, look: &Look) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
     set(CACHE_CONTROL, "no-store");
     set(
         VARY,
@@ -102,11 +103,10 @@ fn head(status: &Status, look: &Look) -> HeaderMap {
     set(REFERRER_POLICY, "same-origin");
     // Of robots.txt as well: a 503 there makes crawlers wait.
     set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    head.insert(RETRY_AFTER, status.retry_after_seconds.max(1).into());
-    head.insert(CONTENT_SECURITY_POLICY, look.policy.clone());
+    headers.insert(CONTENT_SECURITY_POLICY, look.policy.clone());
     let update = HeaderValue::from_str(&status.update);
-    head.insert(X_CHANGEOVER, update.unwrap_or(HeaderValue::from_static("unknown")));
-    head
+    headers.insert(X_CHANGEOVER, update.unwrap_or(HeaderValue::from_static("unknown")));
+    headers
 }
 
 /// The problem document. The type is `about:blank`, which means "just the HTTP

@@ -20,6 +20,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::Page;
@@ -27,6 +28,9 @@ use super::connection::{self, Answers};
 
 /// More threads than this would wait for the kernel rather than for each other.
 const MOST_THREADS: usize = 4;
+
+/// So many new visitors, at most, before those who are here have their turn again.
+const IN_A_ROW: usize = 64;
 
 /// A listener on which the page answers. Dropping it stops it too.
 pub struct Serving {
@@ -104,15 +108,12 @@ impl<A: Answers + Send + Sync + 'static> Thread<A> {
     ) -> io::Result<()> {
         let listener = watched(self.listener.try_clone()?)?;
         loop {
-            let accepted = async {
-                let room = self.page.shared.room.clone().acquire_owned().await;
-                (listener.async_io(Interest::READABLE, accept).await, room.ok())
-            };
             tokio::select! {
                 biased;
                 _ = stopped.changed() => break,
-                (socket, room) = accepted => match socket {
-                    Ok(socket) => self.receive(socket, room),
+                received = self.receive_some(&listener) => match received {
+                    // Those who are here already have their turn in between.
+                    Ok(()) => yield_now().await,
                     // Out of descriptors, most likely: those who are here leave soon.
                     Err(_) => sleep(Duration::from_millis(20)).await,
                 },
@@ -128,6 +129,23 @@ impl<A: Answers + Send + Sync + 'static> Thread<A> {
         let mut open = page.shared.open.subscribe();
         let _ = open.wait_for(|open| *open == 0).await;
         Ok(())
+    }
+
+    /// Waits for somebody, and takes in all who wait by then, up to a number of them.
+    async fn receive_some(&self, listener: &AsyncFd<net::TcpListener>) -> io::Result<()> {
+        let places = &self.page.shared.room;
+        let mut room = places.clone().acquire_owned().await.ok();
+        let receiving = listener.async_io(Interest::READABLE, |listener| {
+            for _ in 0..IN_A_ROW {
+                self.receive(accept(listener)?, room.take());
+                room = places.clone().try_acquire_owned().ok();
+                if room.is_none() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        receiving.await
     }
 
     fn receive(&self, socket: net::TcpStream, room: Option<OwnedSemaphorePermit>) {

@@ -7,10 +7,14 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{self, Shutdown};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Buf;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -29,6 +33,31 @@ impl Stream {
     /// What nonblocking socket somebody came by.
     pub(super) fn new(socket: net::TcpStream) -> Stream {
         Stream::New(Some(socket))
+    }
+
+    /// Says what nothing comes after but the end of the connection.
+    ///
+    /// In the clear, the kernel keeps it for the moment until then and sends both together:
+    /// each packet costs about as much as all that we do for a visitor, and them as well.
+    pub(super) async fn say_last(&mut self, mut last: impl Buf) -> io::Result<()> {
+        let socket = match &*self {
+            Stream::New(socket) => socket.as_ref().map(AsFd::as_fd),
+            Stream::Plain(socket) => Some(socket.as_fd()),
+            Stream::Tls(_) => None,
+        };
+        if let Some(socket) = socket {
+            let mut parts = [IoSlice::new(&[]); 2];
+            let filled = last.chunks_vectored(&mut parts);
+            let mut nothing = SendAncillaryBuffer::default();
+            match sendmsg(socket, &parts[..filled], &mut nothing, SendFlags::MORE) {
+                Ok(bytes) => last.advance(bytes),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Whatever they have no room for yet.
+        self.write_all_buf(&mut last).await?;
+        self.flush().await
     }
 
     /// Does what needs no waiting, if that is so.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -639,7 +638,7 @@ impl Answers for Flawed {
         self.0.answer(request)
     }
 
-    fn refuse(&self, status: StatusCode) -> Response<Bytes> {
+    fn refuse(&self, status: StatusCode) -> super::reply::Reply {
         self.0.refuse(status)
     }
 }
