@@ -584,12 +584,13 @@ export class ChangeoverUpdate extends (globalThis.HTMLElement ?? class {}) {
     const name = active < 0 ? "" : (words[(/^roll/.test(phase) ? "back." : "step.") + steps[active].key] ?? steps[active].name);
     const counted = (name) => (active < 0 ? "" : fill(words["progress.step"], { step: active + 1, steps: steps.length, name }));
     const step = counted(name);
-    const percent = steps[active]?.percent;
+    const { percent, done_bytes: done, total_bytes: total } = steps[active] ?? {};
     track.setAttribute("aria-label", words.progress);
     track.setAttribute("aria-valuemax", Math.max(steps.length, 1));
     track.setAttribute("aria-valuenow", steps.filter((step) => step.state === "done").length);
     track.setAttribute("aria-valuetext", step);
-    write("step", percent === undefined ? step : counted(fill(words["progress.part"], { name, percent })));
+    const part = total === undefined ? "" : fill(words["progress.part"], { name, percent, done: size(done, words), total: size(total, words) });
+    write("step", part ? counted(part) : step);
     write("reason", reason);
     write("note", unreachable ? words["note.unreachable"] : failed ? say("client.failed") : long ? say("client.long") : "");
 
@@ -610,6 +611,16 @@ export class ChangeoverUpdate extends (globalThis.HTMLElement ?? class {}) {
 }
 
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+
+// As the page writes it.
+function size(bytes, words) {
+  const units = words["size.units"].split(" ");
+  let tenths = Math.floor(bytes / 1e5);
+  for (; tenths >= 10000 && units.length > 1; units.shift()) tenths = Math.floor(tenths / 1000);
+  const whole = Math.floor(tenths / 10);
+  const number = tenths < 100 ? whole + words["size.point"] + (tenths % 10) : whole;
+  return fill(words.size, { number, unit: units[0] });
+}
 
 // English. languages.js has the others; both are made from maintenance-ui/strings.*.json.
 const ENGLISH = {
@@ -643,8 +654,11 @@ const ENGLISH = {
   "lang": "en",
   "note.unreachable": "There is no connection at the moment. Still trying.",
   "progress": "Progress",
-  "progress.part": "{name}: {percent}%",
+  "progress.part": "{name}: {percent}% ({done} of {total})",
   "progress.step": "Step {step} of {steps}: {name}",
+  "size": "{number} {unit}",
+  "size.point": ".",
+  "size.units": "MB GB TB",
   "step.back-up": "Back up the data",
   "step.create-new": "Prepare the new version",
   "step.gate": "Check that it works",

@@ -278,9 +278,24 @@
 
   // With how far it is, where that is known. Said aloud is only which step it is.
   const part = (step, phase) =>
-    step.percent === undefined
+    step.total_bytes === undefined
       ? name(step, phase)
-      : fill(words["progress.part"], { name: name(step, phase), percent: step.percent });
+      : fill(words["progress.part"], {
+          name: name(step, phase),
+          percent: step.percent,
+          done: size(step.done_bytes),
+          total: size(step.total_bytes),
+        });
+
+  // To the letter what the server writes. Intl would say it in other words.
+  function size(bytes) {
+    const units = words["size.units"].split(" ");
+    let tenths = Math.floor(bytes / 1e5);
+    for (; tenths >= 10000 && units.length > 1; units.shift()) tenths = Math.floor(tenths / 1000);
+    const whole = Math.floor(tenths / 10);
+    const number = tenths < 100 ? whole + words["size.point"] + (tenths % 10) : whole;
+    return fill(words.size, { number, unit: units[0] });
+  }
 
   function current({ steps, phase }) {
     const index = steps.findIndex((step) => step.state === "active");

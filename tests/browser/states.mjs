@@ -45,6 +45,13 @@ async function look({ state, language, size = "desktop", colorScheme = "light", 
     title: document.title,
   }));
   if (extra.wide > 0) problems.push(`${name}: ${extra.wide} px too wide`);
+  // What the script says of the step is what the server has said, or it would jump.
+  const written = await (await fetch(address, { headers: { Accept: "text/html" } })).text();
+  const [said, meant] = await page.evaluate((written) => {
+    const step = (page) => page.querySelector("#steps [aria-current]")?.firstChild.data;
+    return [step(document), step(new DOMParser().parseFromString(written, "text/html"))];
+  }, written);
+  if (said !== meant) problems.push(`${name}: "${said}" is "${meant}" without the script`);
   if (extra.lang !== language) problems.push(`${name}: the page is in ${extra.lang}`);
   if (!extra.title) problems.push(`${name}: no title`);
   if (check) {
@@ -67,8 +74,9 @@ for (const state of STATES) {
     }
   }
 }
+for (const language of LANGUAGES) await look({ state: "putting-back", language, size: "phone" });
 for (const language of OTHER_LANGUAGES) {
-  await look({ state: "updating", language, size: "phone" });
+  await look({ state: "backing-up", language, size: "phone" });
   await look({ state: "needs-a-person", language, size: "phone" });
 }
 for (const state of ["updating", "needs-a-person"]) {

@@ -10,7 +10,7 @@ use changeover_tests::browser;
 use serde_json::Value;
 
 /// What the client says, by how its keys begin.
-const SAID: [&str; 12] = [
+const SAID: [&str; 14] = [
     "client.",
     "title.updating",
     "title.rolling-back",
@@ -18,6 +18,8 @@ const SAID: [&str; 12] = [
     "progress",
     "progress.step",
     "progress.part",
+    "size",
+    "size.",
     "step.",
     "back.",
     "note.unreachable",

@@ -52,9 +52,7 @@ impl Progress {
         let mut status = self.page.status();
         let active = status.steps.iter_mut().find(|step| step.state == StepState::Active);
         if let Some(step) = active.filter(|step| step.key == DATA[0]) {
-            let percent = (done_bytes.saturating_mul(100)).checked_div(total_bytes);
-            // Reading back what was written comes after the last byte.
-            step.percent = percent.map(|percent| percent.min(99) as u8);
+            tell_part(step, done_bytes, total_bytes);
             self.page.publish(status);
         }
     }
@@ -137,6 +135,11 @@ pub fn initial_status(plan: &Plan) -> Status {
 
 /// What an update looks like while this step is under way, for those who design the page.
 pub fn sample_status(title: &str, phase: Phase, step: &str, elapsed_seconds: u64) -> Status {
+    let current = STEPS.iter().position(|known| known.key == step).unwrap_or(0);
+    let mut steps = steps(phase, current, DATA.contains(&step));
+    if let Some(step) = steps.iter_mut().find(|known| known.key == DATA[0]) {
+        tell_part(step, 412_345_678, 1_034_567_890);
+    }
     Status {
         schema: SCHEMA,
         update: "preview".into(),
@@ -144,7 +147,7 @@ pub fn sample_status(title: &str, phase: Phase, step: &str, elapsed_seconds: u64
         from: "1.4.2".into(),
         to: "1.5.0".into(),
         phase,
-        steps: steps(phase, STEPS.iter().position(|known| known.key == step).unwrap_or(0), false),
+        steps,
         started_at: Timestamp::now().to_string(),
         elapsed_seconds,
         retry_after_seconds: 2,
@@ -160,6 +163,15 @@ fn gate() -> usize {
 const VISIBLE: [&str; 5] = ["create-new", "stop-old", "promote-new", "start-new", "gate"];
 /// The same for the data, where it is kept: on the way forward, and on the way back.
 const DATA: [&str; 2] = ["back-up", "put-back"];
+
+/// Says how far this step is, where anything is known of that.
+fn tell_part(step: &mut StepStatus, done_bytes: u64, total_bytes: u64) {
+    let Some(percent) = done_bytes.saturating_mul(100).checked_div(total_bytes) else { return };
+    // Reading back what was written comes after the last byte.
+    step.percent = Some(percent.min(99) as u8);
+    step.done_bytes = Some(done_bytes);
+    step.total_bytes = Some(total_bytes);
+}
 
 /// The visible steps, in the order in which they are done or, on the way back, undone.
 fn steps(phase: Phase, current: usize, keeps_data: bool) -> Vec<StepStatus> {
@@ -186,6 +198,8 @@ fn steps(phase: Phase, current: usize, keeps_data: bool) -> Vec<StepStatus> {
         name: if back { STEPS[n].undo_name } else { STEPS[n].name }.to_owned(),
         state: state(n),
         percent: None,
+        done_bytes: None,
+        total_bytes: None,
     };
     rows.into_iter().map(row).collect()
 }
@@ -237,9 +251,10 @@ mod tests {
         );
         let page = Page::new(initial_status(&plan));
         let mut progress = Progress::new(&plan, page.clone(), |_| {});
-        let shown = |page: &Page| -> Vec<(String, u8)> {
+        let shown = |page: &Page| -> Vec<(String, u8, Option<u64>, Option<u64>)> {
             let steps = page.status().steps.into_iter();
-            steps.filter_map(|step| Some((step.key, step.percent?))).collect()
+            let part = |s: StepStatus| Some((s.key, s.percent?, s.done_bytes, s.total_bytes));
+            steps.filter_map(part).collect()
         };
         progress.data(10, 100);
         assert_eq!(shown(&page), [], "the app still serves");
@@ -249,10 +264,11 @@ mod tests {
             assert_eq!(shown(&page), [], "nothing is known yet");
             progress.data(0, 0);
             assert_eq!(shown(&page), [], "nothing is known yet");
-            progress.data(42, 100);
-            assert_eq!(shown(&page), [("back-up".to_owned(), 42)]);
-            progress.data(100, 100);
-            assert_eq!(shown(&page), [("back-up".to_owned(), 99)]);
+            for (done, percent) in [(84, 42), (200, 99)] {
+                progress.data(done, 200);
+                let part = ("back-up".to_owned(), percent, Some(done), Some(200));
+                assert_eq!(shown(&page), [part]);
+            }
         }
         progress.publish(Phase::Updating, step("promote-new"));
         assert_eq!(shown(&page), [], "it is done");

@@ -64,9 +64,12 @@ fn a_browser_goes_through_a_rollback_and_ends_at_the_old_version(kind: EngineKin
     assert_eq!(seen["text"], "version 1");
     assert!(words(&seen["phases"]).contains(&"rolled-back"), "{seen:#}");
     for step in ["Back up the data: ", "Put the data back: "] {
-        let part = |said: &str| said.strip_prefix(step)?.strip_suffix('%')?.parse::<u8>().ok();
+        let part = |said: &str| -> Option<(u8, bool)> {
+            let (percent, bytes) = said.strip_prefix(step)?.split_once("% (")?;
+            Some((percent.parse().ok()?, bytes.ends_with("\u{a0}MB)") && bytes.contains(" of ")))
+        };
         let mut parts = words(&seen["steps"]).into_iter().filter_map(part);
-        assert!(parts.next().is_some_and(|first| first < 100), "{step} {seen:#}");
+        assert!(parts.next().is_some_and(|(first, bytes)| first < 100 && bytes), "{step} {seen:#}");
     }
     // Not said aloud: that would be a word every tenth of a second.
     assert!(words(&seen["announced"]).iter().all(|said| !said.contains('%')), "{seen:#}");

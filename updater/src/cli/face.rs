@@ -107,12 +107,14 @@ pub(super) async fn preview(command: PageCommand) -> Result<Exit, CliError> {
 }
 
 /// Name, what it is, phase, the step under way and the seconds gone.
-const STATES: [(&str, &str, Phase, &str, u64); 9] = [
+const STATES: [(&str, &str, Phase, &str, u64); 11] = [
     ("preparing", "The new version is prepared", Phase::Updating, "create-new", 1),
+    ("backing-up", "The data is backed up", Phase::Updating, "back-up", 8),
     ("updating", "The new version starts", Phase::Updating, "start-new", 12),
     ("slow", "It takes more than a minute", Phase::Updating, "gate", 95),
     ("updated", "The new version answers", Phase::Updated, "gate", 17),
     ("rolling-back", "The old version comes back", Phase::RollingBack, "start-new", 41),
+    ("putting-back", "The data is put back", Phase::RollingBack, "put-back", 44),
     ("rolled-back", "The old version answers again", Phase::RolledBack, "gate", 48),
     ("needs-a-person", "Neither answers", Phase::NeedsAPerson, "gate", 130),
     ("live-update", "A whole update, over and over", Phase::Updating, "create-new", 0),

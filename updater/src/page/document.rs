@@ -108,13 +108,16 @@ impl Document<'_> {
     /// The step with how far it is, where that is known.
     fn part<'a>(&'a self, step: &'a StepStatus) -> Cow<'a, str> {
         let name = self.step_name(step);
-        let Some(percent) = step.percent else { return name.into() };
-        let part =
-            fill_words(self.words.text("progress.part").unwrap_or_default(), |key| match key {
-                "name" => Some(name.to_owned()),
-                "percent" => Some(percent.to_string()),
-                _ => None,
-            });
+        let known = (step.percent, step.done_bytes, step.total_bytes);
+        let (Some(percent), Some(done), Some(total)) = known else { return name.into() };
+        let part = self.words.text("progress.part").unwrap_or_default();
+        let part = fill_words(part, |key| match key {
+            "name" => Some(name.to_owned()),
+            "percent" => Some(percent.to_string()),
+            "done" => Some(self.words.size(done)),
+            "total" => Some(self.words.size(total)),
+            _ => None,
+        });
         part.into()
     }
 
@@ -276,8 +279,10 @@ mod tests {
         let unknown = "aria-current=\"step\">Stop the previous version<span";
         assert!(html(&status, false).contains(unknown), "nobody knows");
         status.steps[1].percent = Some(42);
-        let html = html(&status, false);
-        let item = "aria-current=\"step\">Stop the previous version: 42%<span";
+        status.steps[1].done_bytes = Some(424_000_000);
+        status.steps[1].total_bytes = Some(1_009_523_809);
+        let html = html(&status, false).replace('\u{a0}', " ");
+        let item = "aria-current=\"step\">Stop the previous version: 42% (424 MB of 1.0 GB)<span";
         assert!(html.contains(item), "{html}");
         // Aloud, only the step.
         assert!(html.contains("Step 2 of 3: Stop the previous version\""), "{html}");

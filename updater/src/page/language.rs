@@ -29,6 +29,23 @@ impl Words {
         self.strings.get(key).map(String::as_str)
     }
 
+    /// So many bytes as people say it: never more than there are, and with a decimal only
+    /// where that tells something. The scripts have the same by heart.
+    pub(super) fn size(&self, bytes: u64) -> String {
+        let text = |key| self.text(key).unwrap_or_default();
+        let mut units = text("size.units").split(' ').peekable();
+        let mut unit = units.next().unwrap_or_default();
+        let mut tenths = bytes / 100_000;
+        while let Some(larger) = units.next_if(|_| tenths >= 10_000) {
+            (tenths, unit) = (tenths / 1000, larger);
+        }
+        let number = match (tenths / 10, tenths % 10) {
+            (whole @ 0..10, tenth) => format!("{whole}{}{tenth}", text("size.point")),
+            (whole, _) => whole.to_string(),
+        };
+        text("size").replace("{number}", &number).replace("{unit}", unit)
+    }
+
     /// What the script needs: nothing that only the server says.
     pub(super) fn for_script(&self) -> String {
         let server_only = ["lang", "dir", "support", "note.", "plain.", "client."];
@@ -203,6 +220,31 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_said_as_people_say_them() {
+        let languages = &Assets::ours().languages;
+        let said = |code: &str, bytes| {
+            let words = languages.iter().find(|words| words.code == code).expect("it is there");
+            words.size(bytes).replace('\u{a0}', " ")
+        };
+        for (bytes, expected) in [
+            (0, "0.0 MB"),
+            (99_999, "0.0 MB"),
+            (9_999_999, "9.9 MB"),
+            (10_000_000, "10 MB"),
+            (412_345_678, "412 MB"),
+            (999_999_999, "999 MB"),
+            (1_000_000_000, "1.0 GB"),
+            (34_500_000_000, "34 GB"),
+            (1_960_000_000_000, "1.9 TB"),
+            (u64::MAX, "18446744 TB"),
+        ] {
+            assert_eq!(said("en", bytes), expected);
+        }
+        let said = ["de", "fr", "ru", "ar"].map(|code| said(code, 1_234_567_890));
+        assert_eq!(said, ["1,2 GB", "1,2 Go", "1,2 ГБ", "1.2 غ.ب"]);
+    }
+
+    #[test]
     fn no_string_was_left_in_english() {
         let languages = &Assets::ours().languages;
         for words in &languages[1..] {
@@ -210,19 +252,22 @@ mod tests {
                 let text = words.text(key).unwrap_or_default();
                 text.split_whitespace().count() > 2 && languages[0].text(key) == Some(text)
             });
-            let same: Vec<&str> = same.filter(|key| *key != "progress.tab").collect();
+            let ours = ["progress.tab", "size.units"];
+            let same: Vec<&str> = same.filter(|key| !ours.contains(key)).collect();
             assert!(same.is_empty(), "{}: {same:?}", words.code);
         }
     }
 
-    /// A name of the app written the other way would turn a sentence around.
+    /// What is written the other way would turn a sentence around, as a name or a `GB` is.
     #[test]
-    fn from_right_to_left_the_name_of_the_app_stands_for_itself() {
+    fn from_right_to_left_names_and_sizes_stand_for_themselves() {
         for words in Assets::ours().languages.iter().filter(|w| w.text("dir") == Some("rtl")) {
             for key in words.keys() {
                 let text = words.text(key).unwrap_or_default();
-                let isolated = text.matches("\u{2068}{app}\u{2069}").count();
-                assert_eq!(text.matches("{app}").count(), isolated, "{} {key}", words.code);
+                for name in ["{app}", "{done}", "{total}"] {
+                    let isolated = text.matches(&format!("\u{2068}{name}\u{2069}")).count();
+                    assert_eq!(text.matches(name).count(), isolated, "{} {key}", words.code);
+                }
             }
         }
     }

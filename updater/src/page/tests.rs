@@ -830,6 +830,8 @@ pub(super) fn sample(phase: Phase) -> Status {
         name: name.into(),
         state,
         percent: None,
+        done_bytes: None,
+        total_bytes: None,
     };
     Status {
         schema: SCHEMA,
