@@ -66,8 +66,10 @@ impl Serving {
             let (stopped, listens) = (stopped.clone(), listens.clone());
             let page = page.clone();
             Builder::new().name("page".to_owned()).spawn(move || {
-                let run = AssertUnwindSafe(|| runtime.block_on(thread.run(stopped, listens)));
-                if !matches!(catch_unwind(run), Ok(Ok(()))) {
+                // As a task: what is run here directly is woken by way of the kernel.
+                let run = async { tokio::spawn(thread.run(stopped, listens)).await };
+                let run = AssertUnwindSafe(|| runtime.block_on(run));
+                if !matches!(catch_unwind(run), Ok(Ok(Ok(())))) {
                     page.break_down();
                 }
             })?;
