@@ -257,6 +257,12 @@ impl World {
         }
     }
 
+    /// Waits until `web`'s helper doesn't run any more, be it there or not.
+    pub fn wait_for_the_helpers_end(&self) {
+        let ended = |helper: Value| helper["State"]["Running"] == false;
+        self.wait("the helper's end", || self.inspect("web.changeover").is_none_or(ended));
+    }
+
     /// Asserts that exactly one version has the app's name, that it runs, answers
     /// on 8080 with this version, has its own restart policy, and that nothing of
     /// ours is left but what a rollback keeps as evidence.

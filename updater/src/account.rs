@@ -133,6 +133,8 @@ impl Teller {
                 let (key, member) = (key.clone(), member.clone());
                 self.steps.push(StepTaken { key, member, milliseconds: *milliseconds });
             }
+            // It goes on from there.
+            Event::Finished { waits: true, .. } => {}
             Event::Finished { outcome, reason, .. } => {
                 self.ended = Ending::of_word(outcome).map(|ending| (ending, reason.clone()));
             }

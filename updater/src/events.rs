@@ -123,6 +123,9 @@ pub enum Event {
         goes_back: bool,
         /// Seconds from the start of the helper.
         seconds: f64,
+        /// Whether the helper stays all the same, and goes on by itself once it can.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        waits: bool,
     },
 }
 
@@ -175,7 +178,7 @@ impl fmt::Display for Event {
             Event::Retrying { what, why } => write!(f, "{what} failed, trying again: {why}"),
             Event::Told { to, tries: 1 } => write!(f, "the app was told ({to})"),
             Event::Told { to, tries } => write!(f, "the app was told ({to}, {tries} tries)"),
-            Event::Finished { outcome, reason, goes_back, seconds } => {
+            Event::Finished { outcome, reason, goes_back, seconds, .. } => {
                 write!(f, "{} after {seconds:.1} s", ended_in_words(outcome, *goes_back))?;
                 reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
             }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
@@ -25,10 +26,14 @@ const LAST_SIGHTS_OF_A_REMOVAL: u32 = 100;
 /// stop following.
 const PATIENCE: u32 = 600;
 
+/// One that waits for a person has said so, and then nothing for so long: longer than it
+/// takes to go on, once that is possible.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+
 /// How following ended.
 #[derive(Debug)]
 pub enum Followed {
-    /// The update ended, like this.
+    /// The update ended, like this; or its helper waits for a person, and goes on then.
     Ended(Outcome),
     /// The helper is gone, but the update has not ended.
     HelperGone,
@@ -50,32 +55,50 @@ pub async fn follow(
     let mut leaving = 0;
     let mut last_outcome = None;
     let mut started = false;
+    let mut waits_since: Option<Instant> = None;
     loop {
         let looked = async {
-            let mut lines = std::pin::pin!(engine.output(id, true)?);
+            let mut lines = Box::pin(engine.output(id, true)?);
             // A helper that was restarted goes on in the same log.
             let mut line_number = 0;
-            while let Some(line) = lines.next().await {
-                let Ok(line) = line else { break };
+            loop {
+                let line = match waits_since {
+                    None => lines.next().await,
+                    Some(since) => match timeout_at(since + LAST_WORDS, lines.next()).await {
+                        Ok(line) => line,
+                        Err(_) => break,
+                    },
+                };
+                let Some(Ok(line)) = line else { break };
                 line_number += 1;
                 if line_number <= seen {
                     continue;
                 }
                 seen = line_number;
                 let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
-                if let Event::Started { .. } = &event {
-                    // What an earlier run said is over: it was resumed.
-                    last_outcome = None;
-                }
-                if let Event::Finished { outcome, reason, .. } = &event {
-                    last_outcome = outcome_of(outcome, reason.as_ref());
+                match &event {
+                    // What was said before is over: it was resumed, or it goes on.
+                    Event::Started { .. } | Event::Begun { .. } => {
+                        (last_outcome, waits_since) = (None, None);
+                    }
+                    Event::Finished { outcome, reason, waits, .. } => {
+                        last_outcome = outcome_of(outcome, reason.as_ref());
+                        waits_since = waits.then(Instant::now);
+                    }
+                    _ => {}
                 }
                 started = true;
                 on_event(event);
             }
+            drop(lines);
             engine.container(id).await
         };
         let helper = looked.await;
+        if waits_since.is_some_and(|since| since.elapsed() >= LAST_WORDS)
+            && let Some(outcome) = last_outcome
+        {
+            return Ok(Followed::Ended(outcome));
+        }
         if let Ok(Some(helper)) = &helper
             && is_leaving(helper)
         {
@@ -182,7 +205,11 @@ impl Said {
             match &event {
                 // What the run before has said is over: it was resumed.
                 Event::Started { .. } => (said.ended, said.reason) = (None, None),
-                Event::Begun { name, .. } => said.step = Some(name.clone()),
+                Event::Begun { name, .. } => {
+                    // It goes on.
+                    (said.ended, said.reason) = (None, None);
+                    said.step = Some(name.clone());
+                }
                 Event::Condemned { reason, .. } => said.condemned = Some(reason.clone()),
                 Event::Finished { outcome, reason, .. } => {
                     said.ended = outcome_of(outcome, reason.as_ref());
@@ -213,7 +240,8 @@ mod tests {
 
     /// An engine with one container: what it is, and what it has said.
     fn engine_with(container: serde_json::Value, line: &str) -> Endpoint {
-        let name = format!("changeover-follow-{}", std::process::id());
+        let id = container["Id"].as_str().unwrap_or_default();
+        let name = format!("changeover-follow-{}-{id}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a socket");
@@ -233,11 +261,35 @@ mod tests {
                 };
                 let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nConnection: close\r\n";
                 let length = body.len();
-                let sent = write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}");
-                sent.expect("answered");
+                // Whoever asked may have hung up.
+                let _ = write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}");
             }
         });
         Endpoint::Unix(path)
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_a_person_is_followed_no_further() {
+        let waiting = json!({
+            "Id": "w",
+            "State": { "Status": "running", "Running": true },
+            "HostConfig": { "RestartPolicy": { "Name": "always" } },
+        });
+        let said = json!(Event::Finished {
+            outcome: "needs-a-person".into(),
+            goes_back: false,
+            seconds: 1.0,
+            reason: Some("busy".into()),
+            waits: true,
+        });
+        let endpoint = engine_with(waiting, &said.to_string());
+        let engine = Engine::connect(endpoint).await.expect("an engine");
+        let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
+        let followed = follow(&engine, &plan, "w", |_| {});
+        let limit = Duration::from_secs(60);
+        let followed = tokio::time::timeout(limit, followed).await.expect("it comes to an end");
+        let ended = Outcome::NeedsAPerson { reason: "busy".to_owned() };
+        assert!(matches!(followed, Ok(Followed::Ended(outcome)) if outcome == ended));
     }
 
     #[tokio::test]
@@ -252,6 +304,7 @@ mod tests {
             goes_back: false,
             seconds: 1.0,
             reason: Some("it fell over".into()),
+            waits: false,
         });
         let endpoint = engine_with(dead, &said.to_string());
         let engine = Engine::connect(endpoint).await.expect("an engine");

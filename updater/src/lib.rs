@@ -185,6 +185,7 @@
 //! | the same in the answer to a visitor: that one has none | `page/tests.rs` |
 //! | the same outside of any answer: the helper begins anew | `page/tests.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
+//! | the engine: back from a kill in a start, with a port that it has lost track of | `crashes/engine.rs`, `seeded.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
@@ -193,6 +194,22 @@
 //! | the same with an engine, and with real databases under load | `data.rs`, `data/database.rs`, `data/postgres.rs` |
 //! | data: helper, engine or machine gone anywhere in a backup or a restore, by the dice | `data/interrupted.rs` |
 //! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
+//!
+//! **Where a person has to restart the engine.** Docker up to 26.1 at least, killed in the
+//! middle of a container's start (or left without power), may come back with that one's port
+//! allocated, and held by a `docker-proxy`, for nobody: it writes the ports down before it
+//! writes down whose they are. From then on it refuses every start of a container with this
+//! port. No call makes it let go; its restart does. Until then visitors have the page, a
+//! person is called after some ten seconds (`status` says for what), and the helper stays:
+//! old is armed, comes back with the engine, and the helper ends what is left.
+//!
+//! There is a way around, and it isn't taken. Old could be taken off its own networks, be
+//! started on a network whose driver publishes nothing, and be put back on its own while it
+//! runs, with the helper carrying all visitors until the engine's next restart. (To add such
+//! a network isn't enough: the engine joins the default one first and fails there, and a
+//! failed start costs the container the added one.) That rewrites the networks of the only
+//! version that works, starts it without those that it needs, and has an engine that dies
+//! once more bring it up without them: all that for a fault that a restart mends.
 //!
 //! Not proven: what an engine does that loses its own files, and disks that stay full.
 

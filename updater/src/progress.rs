@@ -91,6 +91,15 @@ impl Progress {
 
     /// Shows the end, and says it.
     pub fn finish(&mut self, outcome: &Outcome) {
+        self.end(outcome, false);
+    }
+
+    /// The same where it isn't over for us: we go on once that is possible.
+    pub fn wait(&mut self, outcome: &Outcome) {
+        self.end(outcome, true);
+    }
+
+    fn end(&mut self, outcome: &Outcome, waits: bool) {
         let (phase, reason) = match outcome {
             Outcome::Updated => (Phase::Updated, None),
             Outcome::RolledBack => (Phase::RolledBack, self.teller.condemned()),
@@ -103,6 +112,7 @@ impl Progress {
             reason,
             goes_back: self.goes_back,
             seconds: self.begun.elapsed().as_secs_f64(),
+            waits,
         });
     }
 

@@ -49,6 +49,33 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How long an update may take that something died in.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What a cell says in which a killed engine had lost track of the app's port.
+const PORT_LOST: &str = "port lost";
+
+/// Whether a person was called since the engine, killed in the middle of a start, has lost
+/// track of the app's port. Then it has to be true what is said about it: visitors have the
+/// page, and the engine's restart is all that it takes.
+pub(crate) fn restarted_for_the_port(world: &mut World, done: &Done) -> bool {
+    let reason = done.event("finished").map(|end| end["reason"].to_string()).unwrap_or_default();
+    if done.code != 30 || !reason.contains("systemctl restart docker") {
+        return false;
+    }
+    let lost = |world: &World| {
+        let (status, answer) = world.lab.api("POST", "/containers/web/start", None);
+        assert_eq!(status, 500, "nobody can be started: {answer}");
+        answer.to_string()
+    };
+    assert!(lost(world).contains("port is already allocated"), "{}", lost(world));
+    assert_eq!(world.visit(8080), "page");
+    let status = world.changeover(&["status", "web"]).expect(0);
+    assert_eq!(status.events[0]["state"], "needs-a-person", "{:#?}", status.events);
+    assert!(status.events[0]["reason"].to_string().contains("systemctl restart docker"));
+    world.lab.stop();
+    world.lab.start_again();
+    world.wait_for_the_helpers_end();
+    true
+}
+
 /// What the new version is like, and with that which way the swap goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {

@@ -14,7 +14,7 @@ use crate::launch::doctor::{Health, examine};
 use crate::launch::{is_finished, is_leaving, is_settled};
 use crate::plan::{Plan, labels};
 use crate::swap::observe::observe;
-use crate::swap::{Ending, is_owed};
+use crate::swap::{Ending, Outcome, is_owed};
 
 pub(super) async fn status(
     engine: &Engine,
@@ -118,6 +118,8 @@ async fn of_helper(engine: &Engine, helper: &Value, plan: &Plan) -> Result<AppSt
     let said = Said::by(engine, id).await;
     let running = helper["State"]["Running"] == true;
     let state = match &said.ended {
+        // One that waits for a person stays.
+        Some(Outcome::NeedsAPerson { .. }) if running => State::Ended(Ending::NeedsAPerson),
         _ if running => State::Updating,
         _ if !is_finished(helper) => State::Interrupted,
         Some(outcome) => State::Ended(outcome.ending()),

@@ -61,6 +61,8 @@ pub(super) struct Container {
 pub(super) struct Containers {
     pub(super) list: Vec<Container>,
     pub(super) volumes: BTreeSet<String>,
+    /// The engine takes the app's port for allocated, and no container has it.
+    pub(super) port_lost: bool,
     made: u64,
 }
 
@@ -233,6 +235,7 @@ impl Containers {
     pub(super) fn start(&mut self, name_or_id: &str, fate: impl Fn(u32) -> Fate) -> Answer {
         let others = self.running_versions();
         let port_taken = others.iter().any(|c| c.id != name_or_id && c.name != name_or_id);
+        let port_taken = port_taken || self.port_lost;
         let Some(found) = self.find_mut(name_or_id) else { return no(404, "No such container") };
         if found.running {
             return (304, Value::Null);

@@ -7,7 +7,7 @@ use clap::Parser;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::containers::{Fate, HELPER};
+use super::containers::{Container, Fate, HELPER};
 use super::dice::Dice;
 use super::engine::{Engine, HEALTH_TIMEOUT};
 use super::faults::Mischief;
@@ -24,6 +24,8 @@ pub(super) struct Told {
     pub(super) outcome: String,
     pub(super) story: Vec<String>,
     pub(super) minutes: f64,
+    /// Whether the engine has lost track of the app's port.
+    pub(super) lost_the_port: bool,
 }
 
 /// What the world was like before.
@@ -71,6 +73,7 @@ pub(super) async fn run(seed: u64) -> (Told, Result<(), String>) {
         (Ok(()), Some(broken)) => Err(broken.clone()),
         (held, _) => held,
     };
+    told.lost_the_port = engine.state().has_lost_the_port;
     told.minutes = begun.elapsed().as_secs_f64() / 60.0;
     told.story = std::mem::take(&mut engine.state().story);
     clock::simulated::unset();
@@ -174,6 +177,7 @@ async fn settle(
 ) -> Result<String, String> {
     quiet(engine, begun).await?;
     engine.behave();
+    restart_for_the_port(engine, begun).await?;
     // A person reads `status` and does as it says.
     let mut states = vec![state_of(engine).await?];
     for _ in 0..3 {
@@ -234,6 +238,30 @@ async fn settle(
         return Err(format!("left over at the end: {names:?}"));
     }
     Ok(outcome)
+}
+
+/// Where the engine has lost track of the app's port, `status` says so, and its restart is
+/// all that a person has to do.
+async fn restart_for_the_port(engine: &Arc<Engine>, begun: Instant) -> Result<(), String> {
+    if !engine.state().containers.port_lost {
+        return Ok(());
+    }
+    let is_waiting = |c: &Container| c.is_helper() && c.running;
+    let waits = engine.state().containers.list.iter().any(is_waiting);
+    let says = state_of(engine).await?;
+    if waits && says != "needs-a-person" {
+        return Err(format!("the helper waits for the port, and `status` says {says}"));
+    }
+    if !waits && says == "needs-a-person" {
+        return Err("the helper doesn't wait for the port".to_owned());
+    }
+    engine.commit(Mischief::EngineTerminated(1000));
+    quiet(engine, begun).await?;
+    let says = state_of(engine).await?;
+    if waits && says != "rolled-back" && says != "updated" {
+        return Err(format!("the port is free again, and `status` says {says}"));
+    }
+    Ok(())
 }
 
 /// What `status` says.

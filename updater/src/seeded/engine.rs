@@ -28,6 +28,7 @@ use super::faults::{Fault, Mischief};
 use crate::cli::Exit;
 use crate::clock;
 use crate::engine::Endpoint;
+use crate::events::Event;
 
 /// How long the new version has to answer, in milliseconds.
 pub(super) const HEALTH_TIMEOUT: u64 = 8_000;
@@ -80,6 +81,10 @@ pub(super) struct State {
     helper: Option<AbortHandle>,
     /// Whether the helper panics when it says something next.
     panics: bool,
+    /// Whether the helper waits for a person.
+    waits: bool,
+    /// Whether the engine has ever lost track of the app's port.
+    pub(super) has_lost_the_port: bool,
     /// Commands of people that are still under way.
     pub(super) pending: usize,
     /// What happened, for whoever has to find out why.
@@ -114,6 +119,8 @@ impl Engine {
                 began: Instant::now(),
                 helper: None,
                 panics: false,
+                waits: false,
+                has_lost_the_port: false,
                 pending: 0,
                 story: Vec::new(),
                 broken: Vec::new(),
@@ -145,11 +152,11 @@ impl Engine {
     pub(super) fn is_quiet(&self) -> bool {
         let state = self.state();
         let helper = state.containers.list.iter().find(|c| c.is_helper());
-        let waits = helper.is_some_and(|helper| {
-            helper.running
-                || helper.started.is_some() && !helper.by_hand && helper.policy == "always"
+        let works = helper.is_some_and(|helper| match helper.running {
+            true => !state.waits,
+            false => helper.started.is_some() && !helper.by_hand && helper.policy == "always",
         });
-        state.up && state.pending == 0 && !waits
+        state.up && state.pending == 0 && !works
     }
 
     async fn serve(self: Arc<Engine>, stream: DuplexStream) {
@@ -176,7 +183,7 @@ impl Engine {
             sleep_until(until).await;
         }
         if let Some(nth) = nth {
-            self.make_mischief(nth, true);
+            self.make_mischief(nth, true, &call);
         }
         let broken = || Err(io::ErrorKind::ConnectionReset.into());
         if !self.state().up {
@@ -253,7 +260,7 @@ impl Engine {
         }
         self.check();
         if let Some(nth) = nth {
-            self.make_mischief(nth, false);
+            self.make_mischief(nth, false, &call);
         }
         answer
     }
@@ -366,12 +373,17 @@ impl Engine {
         if found.is_helper() {
             let task = tokio::spawn(async move {
                 let (log, me) = (engine.clone(), found.id.clone());
-                let emit = move |event: &crate::events::Event| {
+                let emit = move |event: &Event| {
                     if std::mem::take(&mut log.state().panics) {
                         // As `panic!`, without a word on standard error.
                         resume_unwind(Box::new("a mistake of ours"));
                     }
                     let line = serde_json::to_string(event).unwrap_or_default();
+                    match event {
+                        Event::Finished { waits, .. } => log.state().waits = *waits,
+                        Event::Started { .. } | Event::Begun { .. } => log.state().waits = false,
+                        _ => {}
+                    }
                     if let Some(helper) = log.state().containers.find_mut(&me) {
                         helper.log.push(line);
                     }
@@ -417,14 +429,23 @@ impl Engine {
         });
     }
 
-    fn make_mischief(self: &Arc<Engine>, nth: usize, before: bool) {
+    /// What happens right before or after this write.
+    fn make_mischief(self: &Arc<Engine>, nth: usize, before: bool, call: &Call) {
         loop {
             let mut state = self.state();
             let due = |(at, side, _): &(usize, bool, Mischief)| *at == nth && *side == before;
             let Some(at) = state.mischief.iter().position(due) else { return };
             let (_, _, mischief) = state.mischief.remove(at);
+            let started = call.of_container("start").and_then(|id| state.containers.find(id));
+            // An engine that dies while it starts a container may come back with its port.
+            let in_a_start = state.up
+                && matches!(mischief, Mischief::EngineKilled(_) | Mischief::PowerCut(_))
+                && started.is_some_and(|c| !c.is_helper());
             drop(state);
             self.commit(mischief);
+            if in_a_start {
+                self.state().loses_the_port();
+            }
         }
     }
 
@@ -537,6 +558,7 @@ impl Engine {
         let mut back = Vec::new();
         if !matches!(how, Mischief::EngineAway(_)) {
             state.boots += 1;
+            state.containers.port_lost = false;
             for found in &mut state.containers.list {
                 found.counts_anew();
                 if found.comes_back(killed) {
@@ -658,6 +680,13 @@ impl State {
         if ran && !proven.is_some_and(|image| self.proven.contains(&image)) {
             self.broken.push(format!("{} was removed for an unproven version", gone.name));
         }
+    }
+
+    fn loses_the_port(&mut self) {
+        self.tell("*** it loses track of the app's port".into());
+        self.containers.port_lost = true;
+        self.has_lost_the_port = true;
+        self.excuse("the port is lost");
     }
 
     fn everything_ends(&mut self) {

@@ -29,7 +29,11 @@
 //!     taken while nobody ran, and old never runs, be it by a boot, on what new has
 //!     touched and nobody has put back, unless a person has started it. What that old has
 //!     written is never overwritten, nor left to a new one without a snapshot of its own.
-//! 12. The page is shown whenever no version runs, and never while an untouched
+//! 12. Where an engine that went down in the middle of a start has lost track of the app's
+//!     port, so that nobody can be started, the old version comes back by itself at its
+//!     next restart, and the helper ends what is left: that restart is all that a person
+//!     has to do.
+//! 13. The page is shown whenever no version runs, and never while an untouched
 //!     old version or an accepted new one serves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -119,6 +123,8 @@ struct World {
     kept: bool,
     /// New has run on the data since it was last what old had left.
     touched: bool,
+    /// The engine has lost track of the app's port: until its next restart no start succeeds.
+    port_lost: bool,
 }
 
 impl World {
@@ -148,6 +154,7 @@ impl World {
             data: DataFacts::default(),
             kept: false,
             touched: false,
+            port_lost: false,
         }
     }
 
@@ -341,6 +348,10 @@ impl World {
                     found.stopped_by_hand = true;
                     world.carried[*member] = false;
                 }
+                // On the way in it is given up for that; otherwise it is waited for.
+                Call::Start { id } if self.port_lost => {
+                    world.refused = id.starts_with("new") && self.members[0].0.is_some();
+                }
                 Call::Start { id } if id.starts_with("new") => match self.fate {
                     Fate::StartRefused => world.refused = true,
                     fate => {
@@ -400,6 +411,14 @@ impl World {
     /// Everything that others may do in between.
     fn disturbed(&self) -> Vec<World> {
         let mut worlds = vec![self.rebooted(false), self.rebooted(true), self.forgotten()];
+        let decided = next(&self.plan(), &self.facts());
+        if let Next::Do { call: Call::Start { .. }, .. } = decided
+            // One mishap of this kind is enough.
+            && !self.bereaved
+            && !self.port_lost
+        {
+            worlds.extend([false, true].map(|killed| self.rebooted_in_a_start(killed)));
+        }
         for n in 0..self.members.len() {
             if let Some(new) = &self.members[n].1
                 && new.running
@@ -416,6 +435,7 @@ impl World {
             && self.ran
             && !old.running
             && !new.running
+            && !self.port_lost
             // The policy under which most can come back, and no other mishap beside it.
             && self.policy == "unless-stopped"
             && !self.bereaved
@@ -479,9 +499,18 @@ impl World {
     /// `killed`: the engine died by SIGKILL, so containers that ran under
     /// `unless-stopped` count as stopped by hand afterwards.
     fn rebooted(&self, killed: bool) -> World {
-        let mut world = self.forgotten();
+        self.booted(killed, false)
+    }
+
+    /// The same in the middle of a start, and the engine has kept the port for that.
+    fn rebooted_in_a_start(&self, killed: bool) -> World {
+        self.booted(killed, true)
+    }
+
+    fn booted(&self, killed: bool, port_lost: bool) -> World {
+        let mut world = World { port_lost, ..self.forgotten() };
         for found in world.members.iter_mut().flat_map(|(old, new)| [old, new]).flatten() {
-            let comes_back = comes_back(found, killed);
+            let comes_back = comes_back(found, killed) && !port_lost;
             if comes_back {
                 found.started = LATER;
             }
@@ -493,6 +522,18 @@ impl World {
         let runs = |b: &Option<Simulated>| b.as_ref().is_some_and(|b| b.running);
         if world.members.iter().any(|(old, _)| runs(old)) {
             world.old_runs();
+        }
+        world
+    }
+
+    fn restarted_for_the_port(&self) -> World {
+        let world = self.rebooted(false);
+        // Past the commit it is up to the user's policy who comes back.
+        if !self.bereaved && self.members[0].0.is_some() {
+            for (n, (old, _)) in world.members.iter().enumerate() {
+                let back = old.as_ref().is_some_and(|old| old.running);
+                assert!(back, "member {n} isn't back: {world:?} after {self:?}");
+            }
         }
         world
     }
@@ -558,7 +599,8 @@ impl World {
         })
     }
 
-    /// The helper alone, to the end.
+    /// The helper alone, to the end; but for a person who restarts the engine where that has
+    /// lost track of the port.
     fn settle(&self) -> (World, Outcome) {
         let (mut world, plan) = (self.clone(), self.plan());
         let mut way = Vec::new();
@@ -566,6 +608,10 @@ impl World {
             let decided = next(&plan, &world.facts());
             way.push(decided.clone());
             match world.perform(&decided) {
+                Some(next) if next == world => {
+                    assert!(world.port_lost, "{decided:?} changes nothing: {world:?}");
+                    world = world.restarted_for_the_port();
+                }
                 Some(next) => world = next,
                 None => match decided {
                     Next::Finish(outcome) => return (world, outcome),

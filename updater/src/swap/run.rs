@@ -240,7 +240,8 @@ impl<'a> Runner<'a> {
             Ok(false) => None,
             Ok(true) if !looks && self.seen.is_stuck(doing) => {
                 let message = "the engine says that it is done, but it isn't".to_owned();
-                self.take_no(doing, settled, &EngineError::Reply { status: 500, message }).await
+                self.take_no(doing, settled, observed, &EngineError::Reply { status: 500, message })
+                    .await
             }
             Ok(true) => {
                 let begun = self.seen.doing.take().map_or_else(Instant::now, |(_, begun)| begun);
@@ -250,6 +251,7 @@ impl<'a> Runner<'a> {
                     self.seen.last_stop = Some((id.clone(), member, begun.elapsed()));
                 }
                 self.seen.failures = Default::default();
+                self.seen.waits = false;
                 self.progress.emit(doing.done(self.plan, milliseconds));
                 None
             }
@@ -260,7 +262,7 @@ impl<'a> Runner<'a> {
                 let stop_time = Duration::from_secs(old.stop_seconds);
                 let first = settled.then_some(doing);
                 self.seen.lost.note(&error, first, stops.then_some((member, stop_time)));
-                self.take_no(doing, settled, &error).await
+                self.take_no(doing, settled, observed, &error).await
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use changeover_tests::lab::{EngineKind, Options};
 use changeover_tests::wire::Cut;
-use changeover_tests::world::{Running, World, web};
+use changeover_tests::world::{Done, Running, World, web};
 use serde_json::json;
 
 use super::matrix::{sample, torture};
@@ -37,8 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_command_killed_while_it_follows_leaves_the_update_alone,
     ];
     if torture() {
-        // The helper's patience takes two minutes.
-        cases.extend(cases![a_port_that_stays_taken_ends_with_a_call_for_a_person_and_resume]);
+        cases.extend(cases![a_port_that_stays_taken_calls_for_a_person_and_is_waited_for]);
     }
     cases
 }
@@ -85,24 +84,31 @@ fn a_port_taken_in_between_goes_back_to_the_old_version(kind: EngineKind) {
     bench.settled(Way::ExitsAtOnce, done);
 }
 
-fn a_port_that_stays_taken_ends_with_a_call_for_a_person_and_resume(kind: EngineKind) {
-    let mut bench = Bench::start(kind, Options::default());
+fn a_port_that_stays_taken_calls_for_a_person_and_is_waited_for(kind: EngineKind) {
+    let bench = Bench::start(kind, Options::default());
     let (running, taken) = bench.interrupted_after(Way::Update, "stop", Bench::take_port);
-    let done = running.finish_within(LIMIT * 4).expect(30);
-    let reason = done.event("finished").expect("an end")["reason"].clone();
-    let reason = reason.as_str().unwrap_or_default();
-    assert!(reason.contains("8080") && reason.contains("changeover resume web"), "{reason}");
+    let done = running.finish_within(LIMIT).expect(30);
+    let says_so = |done: &Done| {
+        let end = done.event("finished").expect("an end");
+        let reason = end["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("`ss -ltnp sport = 8080` shows who does"), "{reason}");
+        assert_eq!(end["waits"], true);
+    };
+    says_so(&done);
     let status = bench.world.changeover(&["status", "web"]).expect(0);
     assert_eq!(status.events[0]["state"], "needs-a-person");
-    // Until then nobody takes away what `resume` needs.
+    // Nobody gets in its way meanwhile.
     let before = bench.world.containers();
     bench.world.changeover(&["gc"]).expect(0);
     let next = ["update", "web", "--image", "app:3", "--pull", "never"];
-    bench.world.changeover(&next).expect(21).says("changeover resume web");
+    bench.world.changeover(&next).expect(21).says("changeover status web");
+    says_so(&bench.world.changeover(&["resume", "web"]).expect(30));
     assert_eq!(bench.world.containers(), before);
+    assert!(bench.crash_helper(), "it waits");
+    says_so(&bench.world.changeover(&["resume", "web"]).expect(30));
     drop(taken);
-    let done = bench.world.spawn(&["resume", "web"]).finish_within(LIMIT);
-    bench.settled(Way::ExitsAtOnce, done);
+    bench.world.wait_for_the_helpers_end();
+    bench.is_whole("rolled-back");
 }
 
 fn a_name_taken_in_between_goes_back_to_the_old_version(kind: EngineKind) {

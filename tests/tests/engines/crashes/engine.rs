@@ -1,11 +1,14 @@
 //! The engine dies, or the whole machine, and comes back.
 
+use std::fs;
 use std::time::Instant;
 
 use changeover_tests::lab::{EngineKind, Options};
 
 use super::matrix::{Matrix, sample, torture};
-use super::{AFTER_A_STEP, Bench, Case, LIMIT, Way, marks, place};
+use super::{
+    AFTER_A_STEP, Bench, Case, LIMIT, PORT_LOST, Way, marks, place, restarted_for_the_port,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -30,12 +33,20 @@ pub(super) fn cases() -> Vec<Case> {
             run: an_engine_that_keeps_its_containers_may_die_after_any_step,
         },
         Case {
+            name: "an_engine_that_has_lost_track_of_the_port_needs_its_restart_and_nothing_else",
+            alone: false,
+            run: an_engine_that_has_lost_track_of_the_port_needs_its_restart_and_nothing_else,
+        },
+        Case {
             name: "an_engine_killed_right_after_the_commit_leaves_the_new_version_running",
             alone: false,
             run: an_engine_killed_right_after_the_commit_leaves_the_new_version_running,
         },
     ]
 }
+
+/// So often an engine that may lose track of the port is killed.
+const TRIES: u32 = 8;
 
 /// A killed engine stops what ran under `unless-stopped` when it is back, and leaves
 /// it so. The old version is gone by then.
@@ -50,6 +61,39 @@ fn an_engine_killed_right_after_the_commit_leaves_the_new_version_running(kind: 
     drop(held);
     let done = running.finish_within(LIMIT);
     bench.settled(Way::Update, done);
+}
+
+/// 20.10 and 26.1 come back with the port of a container in whose start they were killed.
+fn an_engine_that_has_lost_track_of_the_port_needs_its_restart_and_nothing_else(kind: EngineKind) {
+    let what = "the engine killed in a start, once it had the port";
+    let mut bench = Bench::start(kind, Options::default());
+    let mut matrix = Matrix::new(kind, AFTER_A_STEP, what);
+    let loses = kind != EngineKind::V28_5;
+    let all = [(Way::Update, "in start-new"), (Way::ExitsAtOnce, "in undo-stop-old")];
+    for (way, moment) in sample(kind, what, all, 1) {
+        matrix.cell(&place(way, moment), what, &mut bench, |bench| {
+            // Sooner or later it is killed when it has written down one thing and not the other.
+            for _ in 0..if loses { TRIES } else { 1 } {
+                let mut running = bench.directly(way);
+                assert!(running.saw(|event| marks(moment, event)), "{moment} was not reached");
+                bench.wait_for_the_port();
+                bench.world.lab.kill();
+                bench.world.lab.start_again();
+                let done = running.finish_within(LIMIT);
+                if restarted_for_the_port(&mut bench.world, &done) {
+                    bench.is_whole("rolled-back");
+                    return PORT_LOST.to_owned() + ",";
+                }
+                bench.start_what_docker_left_down(Fault::Kill);
+                // A start that was half done may cost the new version its place.
+                let end = if done.code == 0 { Way::Update } else { Way::ExitsAtOnce };
+                bench.settled(end, done);
+            }
+            assert!(!loses, "it never lost track of the port");
+            "kept track,".to_owned()
+        });
+    }
+    matrix.conclude();
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +152,10 @@ fn each_step(kind: EngineKind, fault: Fault, options: Options, size: usize) {
             let back = Instant::now();
             let done = running.finish_within(LIMIT);
             let after = back.elapsed();
+            if restarted_for_the_port(&mut bench.world, &done) {
+                bench.is_whole("rolled-back");
+                return format!("{PORT_LOST} ({:.0} s after the engine),", after.as_secs_f64());
+            }
             bench.start_what_docker_left_down(fault);
             let outcome = match (moment, done.code) {
                 // An old version that was restarted before anything else had happened
@@ -124,6 +172,17 @@ fn each_step(kind: EngineKind, fault: Fault, options: Options, size: usize) {
 }
 
 impl Bench {
+    /// Until somebody listens on the app's port in the engine's network.
+    fn wait_for_the_port(&self) {
+        let listens = || {
+            let sockets = fs::read_to_string("/proc/thread-self/net/tcp").expect("a list");
+            // 8080, by nobody yet, and LISTEN.
+            sockets.contains(":1F90 00000000:0000 0A ")
+        };
+        let listens = || self.world.lab.host_netns().run(listens);
+        self.world.wait("somebody who listens on 8080", listens);
+    }
+
     fn given_up_untouched(&self) -> String {
         self.world.wait("the old version", || self.world.visit(8080) == self.version.to_string());
         let web = self.world.inspect("web").expect("web is there");

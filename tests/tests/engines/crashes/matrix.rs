@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use changeover_tests::lab::EngineKind;
 
-use super::Bench;
+use super::{Bench, PORT_LOST};
 
 /// Whether everything is run instead of a sample.
 pub(crate) fn torture() -> bool {
@@ -123,8 +123,13 @@ pub(super) fn tables() -> String {
         sheets.dedup();
         for sheet in sheets {
             let of_it = |matrix: &&Matrix| matrix.kind == kind && matrix.sheet == sheet;
-            let cells = run.iter().filter(of_it).flat_map(|matrix| &matrix.cells);
-            let _ = write!(text, "\nengine {kind}, {sheet}\n{}", table(cells));
+            let cells = || run.iter().filter(of_it).flat_map(|matrix| &matrix.cells);
+            let _ = write!(text, "\nengine {kind}, {sheet}\n{}", table(cells()));
+            let lost = cells().filter(|cell| cell.outcome.starts_with(PORT_LOST)).count();
+            if lost > 0 {
+                let all = cells().count();
+                let _ = writeln!(text, "  in {lost} of {all} the engine lost track of the port");
+            }
         }
     }
     text

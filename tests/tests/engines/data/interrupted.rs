@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::database::image;
 use super::{folder_of, in_folder};
-use crate::crashes::torture;
+use crate::crashes::{restarted_for_the_port, torture};
 
 pub(super) const CUT_OFF: &str = "data_is_whole_wherever_backup_or_restore_is_cut_off";
 pub(super) const FULL: &str = "data_is_whole_wherever_backup_or_restore_find_a_full_disk";
@@ -27,7 +27,7 @@ const MANY: u64 = 60;
 const DEATHS: u64 = 3;
 const FULL_DISKS: u64 = 1;
 /// How long an update may take that something died in.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(120);
 /// For so long a disk stays full while data is put back.
 const FULL_FOR: Duration = Duration::from_millis(1500);
 /// What is struck in, by the key under which it begins. The last one reaches from the commit
@@ -197,7 +197,9 @@ impl Stage {
                 "remove-old" => &[0, 20],
                 _ => &[20],
             };
-            let (code, said) = (done.code, format!("{:#?}\n{}", done.events, done.stderr));
+            let lost = restarted_for_the_port(&mut self.world, &done);
+            let code = if lost { 20 } else { done.code };
+            let said = format!("{:#?}\n{}", done.events, done.stderr);
             assert!(codes.contains(&code), "{draw}: exit code {code} {said}");
             let down = |web: Value| web["State"]["Running"] == false;
             if self.world.inspect("web").is_some_and(down) && draw.fault == Fault::Engine {
@@ -206,15 +208,14 @@ impl Stage {
             }
             self.assert_whole(&draw.to_string());
             // One that came back with the engine may be clearing away yet.
-            let ends = |helper: Value| helper["State"]["Running"] == false;
-            self.world
-                .wait("the helper's end", || self.world.inspect("web.changeover").is_none_or(ends));
+            self.world.wait_for_the_helpers_end();
             // What was cut off is not taken for a backup.
             let verify = ["backup", "verify", "web", "--backup-to", self.to];
             let verified = self.world.changeover(&verify);
             let none = code == 21 && verified.stderr.contains("there are no backups");
             assert!(verified.code == 0 || none, "{draw}: {}\n{said}", verified.stderr);
-            println!("{}: {draw}: exit code {code}", self.world.lab.kind());
+            let lost = if lost { ", the port lost" } else { "" };
+            println!("{}: {draw}: exit code {code}{lost}", self.world.lab.kind());
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) repeated: Option<(Doing, u32)>,
     /// How often the current step has failed in a row, and which it is.
     pub(super) failures: (String, u32),
+    /// A person has been called for the app's port, and it is waited for.
+    pub(super) waits: bool,
     /// The calls without an answer.
     pub(super) lost: Lost,
     /// The verdict was there before this helper was.
