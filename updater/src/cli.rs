@@ -24,7 +24,7 @@ use clap::parser::ValueSource;
 use clap::{Args, Parser, Subcommand};
 
 pub use available::AvailableCommand;
-pub use backup::BackupCommand;
+pub use backup::{BackupCommand, Vault};
 pub use code::Code;
 pub use config::ParseError;
 pub use documents::Failed;
@@ -38,7 +38,7 @@ use crate::engine::{Endpoint, Engine, Wish, Wishes};
 use crate::launch::{PullPolicy, Wanted};
 use crate::notify::Target;
 use crate::place::{Place, inner_path};
-use crate::plan::{HandoverMode, Store};
+use crate::plan::HandoverMode;
 use output::Output;
 
 /// Does what the command line says.
@@ -363,22 +363,13 @@ pub struct How {
     /// config file or the app's labels say.
     #[arg(long, env = "CHANGEOVER_BACKUP", value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub backup: Option<Wanted>,
-    /// Where backups are kept: a volume's name, or a folder on the engine's host.
-    #[arg(
-        long,
-        env = "CHANGEOVER_BACKUP_TO",
-        value_name = "VOLUME|DIR",
-        default_value = "changeover-backups"
-    )]
-    pub backup_to: Store,
+    /// Where the backups are.
+    #[command(flatten)]
+    pub vault: Vault,
     /// Leave this out of the backup, and as it is on the way back: a path in the container,
     /// or a name with `*` and `?`; may be given several times.
     #[arg(long, env = "CHANGEOVER_BACKUP_EXCLUDE", value_name = "PATTERN", value_delimiter = ',')]
     pub backup_exclude: Vec<String>,
-    /// A file on the engine's host with the key that the backups are encrypted with. They
-    /// can't be read without it; without one, whoever may read their folder can.
-    #[arg(long, env = "CHANGEOVER_BACKUP_KEY_FILE", value_name = "FILE")]
-    pub backup_key_file: Option<PathBuf>,
     /// Before the app is stopped for its backup, run this in its container (by /bin/sh, or
     /// ["/program", "argument"] as it is), or POST to it at :port/path or to an http://
     /// address. Where it fails, the update is refused and nothing is touched.

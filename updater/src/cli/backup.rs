@@ -37,12 +37,10 @@ pub enum BackupCommand {
     Prune(Prune),
 }
 
-/// Which backups.
+/// Where backups are, and what opens them.
 #[derive(Debug, Args)]
-pub struct Which {
-    /// The app, or `self`.
-    pub name: String,
-    /// Where they are: a volume's name, or a folder on the engine's host.
+pub struct Vault {
+    /// Where backups are kept: a volume's name, or a folder on the engine's host.
     #[arg(
         long,
         env = "CHANGEOVER_BACKUP_TO",
@@ -50,9 +48,20 @@ pub struct Which {
         default_value = "changeover-backups"
     )]
     pub backup_to: Store,
-    /// The file on the engine's host with the key that they are encrypted with.
+    /// A file on the engine's host with the key that the backups are encrypted with. They
+    /// can't be read without it; without one, whoever may read their folder can.
     #[arg(long, env = "CHANGEOVER_BACKUP_KEY_FILE", value_name = "FILE")]
     pub backup_key_file: Option<PathBuf>,
+}
+
+/// Which backups.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The app, or `self`.
+    pub name: String,
+    /// Where they are.
+    #[command(flatten)]
+    pub vault: Vault,
     /// An image of ours from your registry; otherwise one is made from this program.
     #[arg(long, env = "CHANGEOVER_HELPER_IMAGE", value_name = "REF")]
     pub helper_image: Option<String>,
@@ -91,8 +100,8 @@ pub(super) async fn backup(
     | BackupCommand::Prune(Prune { which, .. })) = command;
     let backups = Backups {
         app: name_of(engine, &which.name).await?,
-        to: which.backup_to.clone(),
-        key_file: which.backup_key_file.clone(),
+        to: which.vault.backup_to.clone(),
+        key_file: which.vault.backup_key_file.clone(),
         image: which.helper_image.clone(),
     };
     let tell = |word: Word| match output.is_json() {

@@ -415,10 +415,10 @@ fn request(app: &str, image: &str, how: &How) -> Result<Request, CliError> {
         retag: if how.retag { Retag::Own } else { Retag::No },
         backup: BackupRequest {
             what: how.backup.clone(),
-            to: how.backup_to.clone(),
+            to: how.vault.backup_to.clone(),
             exclude: how.backup_exclude.clone(),
             keep: how.keep_backups,
-            key_file: how.backup_key_file.clone(),
+            key_file: how.vault.backup_key_file.clone(),
             before: how.before_backup.clone(),
             before_limit: how.before_backup_timeout,
         },
