@@ -6,7 +6,10 @@
 //! and goes where the one before went, whatever the rules say now. In most cases the
 //! kernel makes a new entry for them; not where the answering side has reset the
 //! connection (10 s), nor where the end wasn't seen (5 days): the kernel tracks a family
-//! of addresses only while some table needs it, and ours may be the only one.
+//! of addresses only while some table needs it, and ours may be the only one. Nor where
+//! they came before tracking began: an answer that is sent as it begins is then the first
+//! that is seen of them. It would be one from the port that the entry has for its own, so
+//! the kernel sends it from another one, and nobody takes it.
 //!
 //! Names and numbers are those of `linux/netfilter/nfnetlink_conntrack.h`. The
 //! kernel loads `nf_conntrack_netlink` when it is first asked.
@@ -56,6 +59,19 @@ pub(super) fn forget_dead(published: &[Published]) -> Result<usize, Errno> {
                 }
                 _ => false,
             }
+    })
+}
+
+/// Forgets connections that were sent to another port of this host, a page's, and are no
+/// more. Worth doing before tracking begins. Returns how many those were.
+pub(super) fn forget_dead_redirected() -> Result<usize, Errno> {
+    let Ok(mut sockets) = Sockets::open() else { return Ok(0) };
+    forget(|connection| {
+        connection.answered_by.port() != connection.to.port()
+            // One that is just about to be answered has no socket yet.
+            && connection.state > TCP_CONNTRACK_SYN_SENT
+            && connection.is_answered_here()
+            && sockets.know_none(connection.answered_by, connection.from)
     })
 }
 

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use tracing::debug;
 
 use super::PROBE_MARK;
-use super::conntrack::forget_dead;
+use super::conntrack::{forget_dead, forget_dead_redirected};
 use super::netlink::Socket;
 use super::nftables::{Changes, Element, Family, Hook, Key, OUTPUT, PREROUTING, Part, Refusal};
 use super::rule::{
@@ -109,12 +109,7 @@ impl Redirect {
     /// from where they came from would be taken for them, and go past the rules. Worth
     /// doing at each change, and now and then as long as visitors are captured.
     pub fn forget_dead(&self) {
-        match forget_dead(&self.published) {
-            Ok(0) => {}
-            Ok(forgotten) => debug!(forgotten, "connections that are no more"),
-            // Without `nf_conntrack_netlink`; a visitor in a thousand may notice.
-            Err(error) => debug!(%error, "cannot forget connections that are no more"),
-        }
+        note(forget_dead(&self.published));
     }
 
     /// Deletes the table. Connections that are still on the page are reset.
@@ -137,6 +132,7 @@ impl Redirect {
         page_port: u16,
     ) -> Result<Redirect, Refusal> {
         let mut socket = open()?;
+        before_tracking_begins();
         let sets = sets_for(published);
         let mut changes = Changes::to(table, &socket);
         add_table(&mut changes, ownership);
@@ -293,6 +289,21 @@ fn for_the_best_owner<T>(attempt: impl Fn(Ownership) -> Result<T, Refusal>) -> R
     })
 }
 
+/// The first chain of type `nat` makes the kernel track a family's connections. Those that
+/// are there already must not meet what is left of others.
+fn before_tracking_begins() {
+    note(forget_dead_redirected());
+}
+
+fn note(forgotten: Result<usize, Errno>) {
+    match forgotten {
+        Ok(0) => {}
+        Ok(forgotten) => debug!(forgotten, "connections that are no more"),
+        // Without `nf_conntrack_netlink`; a visitor in a thousand may notice.
+        Err(error) => debug!(%error, "cannot forget connections that are no more"),
+    }
+}
+
 fn open() -> Result<Socket, Refusal> {
     Socket::open().map_err(|errno| Refusal { part: None, errno })
 }
@@ -359,6 +370,8 @@ fn try_out(ownership: Ownership, table: &str) -> Result<(), Refusal> {
     let sets = sets_for(&published);
 
     let mut socket = open()?;
+    // For a moment the chains are there.
+    before_tracking_begins();
     let mut changes = Changes::to(table, &socket);
     add_table(&mut changes, ownership);
     // One at a time first, so that the refusal names what is missing.

@@ -62,19 +62,79 @@ fn a_connection_whose_end_nobody_saw_leads_nobody_to_where_it_went() {
     }
 }
 
+/// What is known of somebody who was on a page that is long gone is in the way of whoever
+/// comes from the same port, as soon as tracking begins: an answer that is sent just then
+/// would leave from another port, to be clear of it, and never arrive.
+#[test]
+fn whoever_waits_while_tracking_begins_gets_the_answer() {
+    const VISITORS: u16 = 200;
+    for address in everywhere() {
+        Network::new().run(move || {
+            serve_after_a_moment(listen_on(address));
+            let from = || FROM..FROM + VISITORS;
+            let (mut before, page) = redirect_to_silent_page();
+            before.capture().expect("capture");
+            let on_page: Vec<_> = from()
+                .map(|port| (Visitor::arrive_from(port, address), page.accept().expect("accept").0))
+                .collect();
+            // Nobody tracks the end of them, and their ports are free at once.
+            drop((before, page));
+            for (visitor, page) in &on_page {
+                for end in [visitor.0.get_ref(), page] {
+                    SockRef::from(end).set_linger(Some(Duration::ZERO)).expect("linger");
+                }
+            }
+            drop(on_page);
+
+            let mut waiting: Vec<Visitor> =
+                from().map(|port| Visitor::arrive_from(port, address)).collect();
+            for visitor in &mut waiting {
+                visitor.0.get_mut().write_all(b"?").expect("ask");
+            }
+            let redirect = redirect_to_page(&[HostAddress::Any]);
+            let without = waiting.iter_mut().position(|visitor| {
+                let mut answer = String::new();
+                visitor.0.read_line(&mut answer).is_err() || answer != "app\n"
+            });
+            assert_eq!(without, None, "somebody at {address} has no answer");
+            drop(redirect);
+        });
+    }
+}
+
+/// A redirect as of a helper that leaves its table behind, and the page that it leads to.
+fn redirect_to_silent_page() -> (Redirect, TcpListener) {
+    let page = page_listener().expect("listen for the page");
+    let port = page.local_addr().expect("its address").port();
+    page.set_nonblocking(false).expect("blocking");
+    let (owner, ports) = (Ownership::Successor, [published(HostAddress::Any, PORT)]);
+    let redirect = Redirect::prepare_owned_by(owner, "changeover-test", &ports, port);
+    (redirect.expect("prepare"), page)
+}
+
+/// Answers each who asks within a tenth of a second.
+fn serve_after_a_moment(listener: TcpListener) {
+    thread::spawn(move || {
+        for (n, stream) in (0..).zip(listener.incoming()) {
+            let Ok(mut stream) = stream else { return };
+            thread::spawn(move || {
+                if stream.read(&mut [0]).is_ok_and(|n| n > 0) {
+                    thread::sleep(Duration::from_millis(n * 7 % 100));
+                    let _ = writeln!(stream, "app");
+                    // It goes on, so that nobody takes it for dead.
+                    let _ = stream.read(&mut [0]);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn the_page_of_a_helper_that_was_killed_awaits_nobody() {
     for address in everywhere() {
         Network::new().run(move || {
             serve_app_everywhere();
-            let listener = page_listener().expect("listen for the page");
-            let page_port = listener.local_addr().expect("its address").port();
-            listener.set_nonblocking(false).expect("blocking");
-            let ports = [published(HostAddress::Any, PORT)];
-            let owner = Ownership::Successor;
-            let mut killed =
-                Redirect::prepare_owned_by(owner, "changeover-test", &ports, page_port)
-                    .expect("prepare");
+            let (mut killed, listener) = redirect_to_silent_page();
             killed.capture().expect("capture");
             let visitor = Visitor::arrive_from(FROM, address);
             let (on_page, _) = listener.accept().expect("the visitor");
