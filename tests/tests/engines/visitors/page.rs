@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use changeover_tests::lab::EngineKind;
 use changeover_tests::load::{Story, open_page};
-use changeover_tests::world::World;
-use serde_json::Value;
+use changeover_tests::world::{World, web};
+use serde_json::{Value, json};
 
 use super::{
     a_few_visitors, assert_story, case, from_host, image, let_some_more_come, spawn_update, update,
@@ -17,6 +17,7 @@ use crate::Case;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(machines_can_tell_the_page_from_the_app),
+        case!(the_page_tells_strangers_nothing_of_the_host_nor_of_errors),
         case!(an_open_page_goes_to_the_new_version_when_that_answers),
         case!(an_open_page_goes_back_to_the_old_version_after_a_rollback),
         case!(a_page_of_ones_own_is_shown_in_a_real_update),
@@ -72,6 +73,55 @@ fn machines_can_tell_the_page_from_the_app(kind: EngineKind) {
 
     running.finish().expect(0);
     world.assert_settled("2", false);
+}
+
+/// In whatever form it is asked for, forth and back.
+fn the_page_tells_strangers_nothing_of_the_host_nor_of_errors(kind: EngineKind) {
+    let world = World::start(kind);
+    image(&world, 1, &[("BOOT_MS", "1500")]);
+    image(&world, 2, &[("BROKEN_MS", "always")]);
+    let folder = world.lab.dir().join("folder-of-the-host");
+    std::fs::create_dir(&folder).expect("the lab's directory is writable");
+    let mut body = web("app:1");
+    body["Env"] = json!(["TOKEN=open-sesame"]);
+    body["Labels"] = json!({ "internal": "word-of-a-label" });
+    body["HostConfig"]["Binds"] = json!([format!("{}:/srv/inside", folder.display())]);
+    world.run("web", &body);
+    world.wait_for_http(8080);
+    let mut running = spawn_update(&world, 2, &["--health-timeout", "3s"]);
+    running.wait_for_step("start-new");
+    let mut secrets = ["open-sesame", "TOKEN", "word-of-a-label", "folder-of-the-host", "inside"]
+        .map(str::to_owned)
+        .to_vec();
+    for name in ["web", "web.old", "web.changeover"] {
+        let inspect = world.inspect(name).unwrap_or_else(|| panic!("there is no {name}"));
+        let short =
+            |id: &Value| id.as_str().expect("an id").replace("sha256:", "")[..12].to_owned();
+        secrets.extend([short(&inspect["Id"]), short(&inspect["Image"])]);
+    }
+    // What it fails by, how the engine is reached, and where the app is.
+    secrets.extend(
+        ["status 500", "not ready", "docker.sock", "10.214.", "web.changeover"].map(str::to_owned),
+    );
+    let mut seen = String::new();
+    while world.visit(8080) == "page" {
+        for accept in ["text/html", "application/json", "text/plain", "application/grpc"] {
+            let answer = Answer::to(
+                &world,
+                "GET",
+                "/",
+                &format!("Accept: {accept}\r\nConnection: close\r\n"),
+            );
+            seen += &(answer.head + &answer.body);
+        }
+        seen += &Answer::to(&world, "GET", "/.changeover/status", "Connection: close\r\n").body;
+    }
+    running.finish().expect(20);
+    assert!(seen.contains(r#""phase":"rolling-back""#), "nobody looked on the way back");
+    for secret in secrets {
+        assert!(!seen.contains(&secret), "strangers read {secret}");
+    }
+    world.assert_settled("1", true);
 }
 
 fn an_open_page_goes_to_the_new_version_when_that_answers(kind: EngineKind) {
