@@ -45,6 +45,11 @@ pub(super) fn open_connections(published: &[Published], page_port: u16) -> Resul
 pub(super) fn forget_dead(published: &[Published]) -> Result<usize, Errno> {
     let mut sockets = Sockets::open().ok();
     forget(|connection| {
+        if connection.is_turned_round(published) {
+            return sockets
+                .as_mut()
+                .is_some_and(|sockets| sockets.know_none(connection.from, connection.to));
+        }
         connection.is_to(published)
             && match connection.state {
                 TCP_CONNTRACK_CLOSE => true,
@@ -175,6 +180,16 @@ impl Connection {
         self.answered_to == self.from
             && self.answered_by.ip() == self.to.ip()
             && (self.to.ip().is_loopback() || UdpSocket::bind((self.to.ip(), 0)).is_ok())
+    }
+
+    /// Whether the kernel takes the app for the one who came, since an answer was the first
+    /// that it saw. Whoever comes from there later is taken for the one who answers.
+    fn is_turned_round(&self, published: &[Published]) -> bool {
+        let Connection { from, to, answered_by, answered_to, .. } = *self;
+        let turned = Connection { from: to, to: from, answered_by: from, answered_to: to, ..*self };
+        (answered_by, answered_to) == (to, from)
+            && turned.is_to(published)
+            && turned.is_answered_here()
     }
 
     /// From its first packet until both sides have said goodbye.

@@ -218,8 +218,12 @@ impl Visitor {
     }
 
     fn ask(&mut self) -> String {
-        let mut answer = String::new();
         self.0.get_mut().write_all(b"?").expect("ask");
+        self.hear()
+    }
+
+    fn hear(&mut self) -> String {
+        let mut answer = String::new();
         self.0.read_line(&mut answer).expect("be answered");
         answer.trim_end().to_owned()
     }

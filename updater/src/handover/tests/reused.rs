@@ -102,6 +102,26 @@ fn whoever_waits_while_tracking_begins_gets_the_answer() {
     }
 }
 
+/// Where an answer is the first that the kernel sees of a connection, it takes the app for
+/// the one who came, and whoever comes from there later for the one who answers.
+#[test]
+fn an_answer_sent_as_tracking_began_leads_nobody_past_the_page() {
+    for address in everywhere() {
+        Network::new().run(move || {
+            serve_after_a_moment(listen_on(address));
+            let mut visitor = Visitor::arrive_from(FROM, address);
+            visitor.0.get_mut().write_all(b"?").expect("ask");
+            let mut redirect = redirect_to_page(&[HostAddress::Any]);
+            assert_eq!(visitor.hear(), "app");
+            SockRef::from(visitor.0.get_ref()).set_linger(Some(Duration::ZERO)).expect("linger");
+            drop(visitor);
+            redirect.capture().expect("capture");
+            redirect.forget_dead();
+            assert_eq!(Visitor::arrive_from(FROM, address).ask(), "page", "{address}");
+        });
+    }
+}
+
 /// A redirect as of a helper that leaves its table behind, and the page that it leads to.
 fn redirect_to_silent_page() -> (Redirect, TcpListener) {
     let page = page_listener().expect("listen for the page");
@@ -119,7 +139,7 @@ fn serve_after_a_moment(listener: TcpListener) {
             let Ok(mut stream) = stream else { return };
             thread::spawn(move || {
                 if stream.read(&mut [0]).is_ok_and(|n| n > 0) {
-                    thread::sleep(Duration::from_millis(n * 7 % 100));
+                    thread::sleep(Duration::from_millis((50 + n * 7) % 100));
                     let _ = writeln!(stream, "app");
                     // It goes on, so that nobody takes it for dead.
                     let _ = stream.read(&mut [0]);
