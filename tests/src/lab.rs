@@ -309,11 +309,13 @@ impl Lab {
         if self.system_socket.is_some() {
             args.push("--host=fd://".to_owned());
         } else {
+            if !self.options.rootless {
+                args.push("--host=unix:///run/docker.sock".to_owned());
+            }
             args.push(format!("--host={}", self.docker_host()));
         }
         if !self.options.rootless {
             args.extend([
-                "--host=unix:///run/docker.sock".to_owned(),
                 // Makes what the lab leaves in the machine's cgroups its own; and there is no
                 // systemd inside whose slices Docker could use.
                 format!("--cgroup-parent=/{}/docker", self.name()),
