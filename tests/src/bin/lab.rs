@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use changeover_tests::lab::{self, EngineKind, Lab};
-use changeover_tests::world::sample_image;
+use changeover_tests::world::{program, sample_image};
 use rustix::process::kill_process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -112,8 +112,8 @@ fn load_samples(lab: &Lab) {
 
 /// The path with our programs first: `changeover` is the one that was built along.
 fn with_ours() -> Result<OsString> {
-    let program = std::env::current_exe()?;
-    let ours = program.parent().map(Path::to_owned).into_iter();
+    let sample = program("sample-app");
+    let ours = sample.parent().map(Path::to_owned).into_iter();
     let rest = std::env::var_os("PATH").unwrap_or_default();
     Ok(std::env::join_paths(ours.chain(std::env::split_paths(&rest)))?)
 }

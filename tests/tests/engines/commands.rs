@@ -103,7 +103,11 @@ fn update(world: &World, image: &str) -> Done {
 pub(super) fn program_in_the_lab(world: &World) -> std::path::PathBuf {
     let there = world.lab.dir().join("changeover");
     if !there.exists() {
-        std::fs::copy(program("changeover"), &there).expect("the lab's directory is writable");
+        // By a process of its own: what another thread starts meanwhile would have the file
+        // open for writing as well, and a file that is can't be run.
+        let mut copy = std::process::Command::new("cp");
+        let copied = copy.arg(program("changeover")).arg(&there).status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "the lab's directory is writable");
     }
     there
 }
