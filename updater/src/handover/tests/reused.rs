@@ -85,6 +85,8 @@ fn whoever_waits_while_tracking_begins_gets_the_answer() {
                 }
             }
             drop(on_page);
+            // The kernel goes on tracking for a moment after the table is gone.
+            thread::sleep(Duration::from_millis(500));
 
             let mut waiting: Vec<Visitor> =
                 from().map(|port| Visitor::arrive_from(port, address)).collect();
