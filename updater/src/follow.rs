@@ -268,51 +268,39 @@ mod tests {
         Endpoint::Unix(path)
     }
 
-    #[tokio::test]
-    async fn one_that_waits_for_a_person_is_followed_no_further() {
-        let waiting = json!({
-            "Id": "w",
-            "State": { "Status": "running", "Running": true },
+    /// How following a helper ends that is in this state and has said its last words.
+    async fn followed(id: &str, status: &str, outcome: Ending, waits: bool) -> Followed {
+        let helper = json!({
+            "Id": id,
+            "State": { "Status": status, "Running": status == "running" },
             "HostConfig": { "RestartPolicy": { "Name": "always" } },
         });
         let said = json!(Event::Finished {
-            outcome: "needs-a-person".into(),
+            outcome: outcome.word().to_owned(),
             goes_back: false,
             seconds: 1.0,
-            reason: Some("busy".into()),
-            waits: true,
+            reason: Some("why".into()),
+            waits,
         });
-        let endpoint = engine_with(waiting, &said.to_string());
+        let endpoint = engine_with(helper, &said.to_string());
         let engine = Engine::connect(endpoint).await.expect("an engine");
         let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
-        let followed = follow(&engine, &plan, "w", |_| {});
+        let followed = follow(&engine, &plan, id, |_| {});
         let limit = Duration::from_secs(60);
         let followed = tokio::time::timeout(limit, followed).await.expect("it comes to an end");
-        let ended = Outcome::NeedsAPerson { reason: "busy".to_owned() };
-        assert!(matches!(followed, Ok(Followed::Ended(outcome)) if outcome == ended));
+        followed.expect("followed")
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_a_person_is_followed_no_further() {
+        let followed = followed("w", "running", Ending::NeedsAPerson, true).await;
+        let ended = Outcome::NeedsAPerson { reason: "why".to_owned() };
+        assert!(matches!(followed, Followed::Ended(outcome) if outcome == ended));
     }
 
     #[tokio::test]
     async fn a_helper_that_the_engine_never_gets_rid_of_is_not_waited_for() {
-        let dead = json!({
-            "Id": "h",
-            "State": { "Status": "dead", "Running": false },
-            "HostConfig": { "RestartPolicy": { "Name": "always" } },
-        });
-        let said = json!(Event::Finished {
-            outcome: "rolled-back".into(),
-            goes_back: false,
-            seconds: 1.0,
-            reason: Some("it fell over".into()),
-            waits: false,
-        });
-        let endpoint = engine_with(dead, &said.to_string());
-        let engine = Engine::connect(endpoint).await.expect("an engine");
-        let plan = serde_json::from_value(crate::fuzzed::plan()).expect("a plan");
-        let followed = follow(&engine, &plan, "h", |_| {});
-        let limit = Duration::from_secs(60);
-        let followed = tokio::time::timeout(limit, followed).await.expect("it comes to an end");
-        let followed = followed.expect("followed");
+        let followed = followed("h", "dead", Ending::RolledBack, false).await;
         assert!(matches!(followed, Followed::Ended(Outcome::RolledBack)), "{followed:?}");
     }
 }
