@@ -186,6 +186,7 @@
 //! | the same outside of any answer: the helper begins anew | `page/tests.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | the engine: back from a kill in a start, with a port that it has lost track of | `crashes/engine.rs`, `seeded.rs` |
+//! | the same, with a process that it knows nothing of | `crashes/engine.rs`, `seeded.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |
@@ -194,6 +195,14 @@
 //! | the same with an engine, and with real databases under load | `data.rs`, `data/database.rs`, `data/postgres.rs` |
 //! | data: helper, engine or machine gone anywhere in a backup or a restore, by the dice | `data/interrupted.rs` |
 //! | the command that follows: killed, or its own wire cut | `crashes/by_hand.rs`, `crashes/launch.rs` |
+//!
+//! **What a start needs once more.** Docker 28, killed in the middle of a container's start,
+//! leaves that one's process behind. The next start ends it, and the engine takes this end
+//! for that of the process which it has started since: the container runs on none of its
+//! networks, or has been killed, as it seems; and where its restart policy starts it again,
+//! that goes on for ever. So new isn't given up for that, and old isn't left to it: both are
+//! started anew, for once under the policy `no` (`swap/run/disorder.rs`), and old is watched
+//! for a moment if the engine has started it by itself.
 //!
 //! **Where a person has to restart the engine.** Docker up to 26.1 at least, killed in the
 //! middle of a container's start (or left without power), may come back with that one's port

@@ -149,8 +149,8 @@ pub const STEPS: &[Step] = &[
         page: true,
         done: |v| v.old_gone_or(|old| !old.running),
         act: |v| Call::Stop { id: v.old_id() },
-        undone: |v| !v.runs() || v.old_gone_or(|old| old.running),
-        undo: |v| Call::Start { id: v.old_id() },
+        undone: |v| !v.runs() || v.old_gone_or(|old| old.running && !v.old_in_disorder),
+        undo: |v| v.start_old(),
     },
     // Only now does nobody write any more. Old is still armed: until new is about to
     // start, the data is its own.
@@ -229,8 +229,8 @@ pub const STEPS: &[Step] = &[
         key: "start-new",
         order: Order::AsStarted,
         page: true,
-        done: |v| !v.runs() || v.new_gone_or(|new| new.was_started() && !v.is_left_down()),
-        act: |v| Call::Start { id: v.new_id() },
+        done: |v| !v.runs() || v.new.is_none() || v.new_is_started(),
+        act: |v| v.start_new(),
         undone: |v| v.new_gone_or(|new| !new.running),
         undo: |v| Call::Stop { id: v.new_id() },
     },
@@ -340,6 +340,12 @@ pub enum Call {
     },
     /// Start a container.
     Start {
+        /// The container.
+        id: String,
+    },
+    /// Start a container anew that has come up in disorder. More than one call, but none
+    /// of them leaves anything that the steps wouldn't put right.
+    StartAnew {
         /// The container.
         id: String,
     },

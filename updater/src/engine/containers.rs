@@ -110,6 +110,13 @@ impl Engine {
         self.call(request.within(grace + Duration::from_secs(60))).await.map(drop)
     }
 
+    /// Stops a container, if it runs, with its own signal and within its own time, `grace`,
+    /// and starts it.
+    pub async fn restart(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/restart"));
+        self.call(request.within(grace + Duration::from_secs(120))).await.map(drop)
+    }
+
     /// Renames a container.
     pub async fn rename(&self, id: &str, to: &str) -> Result<(), EngineError> {
         let request = Request::post(format!("/containers/{id}/rename")).query("name", to);

@@ -54,6 +54,11 @@ pub(super) struct Container {
     pub(super) log: Vec<String>,
     /// Starts fail until then: what a killed engine has left behind is in the way.
     pub(super) stuck_until: Option<tokio::time::Instant>,
+    /// A killed engine has left the process of a start behind, and knows nothing of it.
+    pub(super) left_behind: bool,
+    /// It was started since: under the policy `no` it runs without a network, under others
+    /// it is ended and started again and again.
+    pub(super) in_disorder: bool,
 }
 
 /// All that an engine keeps.
@@ -97,6 +102,9 @@ impl Container {
     }
 
     pub(super) fn inspect(&self) -> Value {
+        let again_and_again = self.running && self.in_disorder && self.policy != "no";
+        let connected = self.running && !self.in_disorder;
+        let endpoint = if connected { "e1" } else { "" };
         let status = match (self.running, self.started.is_some()) {
             (true, _) => "running",
             (false, true) => "exited",
@@ -127,10 +135,11 @@ impl Container {
             "Config": config,
             "HostConfig": host,
             "Mounts": mounts,
-            "NetworkSettings": { "Ports": {}, "Networks": { "bridge": { "IPAddress": "" } } },
+            "NetworkSettings": { "Ports": {}, "Networks": { "bridge": { "EndpointID": endpoint, "IPAddress": "" } } },
             "State": {
-                "Status": status, "Running": self.running, "Paused": false, "Restarting": false,
-                "ExitCode": self.exit_code, "Error": self.error, "StartedAt": self.started_at,
+                "Status": status, "Running": self.running, "Paused": false,
+                "Restarting": again_and_again,
+                "ExitCode": if again_and_again { 137 } else { self.exit_code }, "Error": self.error, "StartedAt": self.started_at,
             },
         })
     }
@@ -151,6 +160,7 @@ impl Container {
     pub(super) fn is_healthy(&self, fate: Fate) -> bool {
         let up = self.started.map_or(Duration::ZERO, |started| started.elapsed());
         self.running
+            && !self.in_disorder
             && match fate {
                 Fate::Good { boot } => up >= Duration::from_millis(boot),
                 Fate::Exits { .. } => true,
@@ -227,6 +237,8 @@ impl Containers {
             restart_count: 0,
             log: Vec::new(),
             stuck_until: None,
+            left_behind: false,
+            in_disorder: false,
         });
         (201, json!({ "Id": id }))
     }
@@ -254,6 +266,7 @@ impl Containers {
             return no(status, why);
         }
         found.running = true;
+        found.in_disorder = std::mem::take(&mut found.left_behind);
         found.run += 1;
         found.by_hand = false;
         found.error = String::new();

@@ -318,6 +318,18 @@ impl Engine {
                 self.ended(&id, run, 0);
                 (204, Value::Null)
             }
+            ("POST", ["containers", id, "restart"]) => {
+                let Some(found) = state.containers.find_mut(id) else {
+                    return no(404, "No such container");
+                };
+                found.by_hand = true;
+                // What ends is taken for the next one, unless nobody starts that by itself.
+                found.left_behind = found.in_disorder && found.policy != "no";
+                let (id, run) = (found.id.clone(), found.run);
+                drop(state);
+                self.ended(&id, run, 0);
+                self.start(&id)
+            }
             ("POST", ["containers", id, "rename"]) => {
                 let to = call.query("name").unwrap_or_default().to_owned();
                 state.containers.rename(id, &to)
@@ -437,14 +449,18 @@ impl Engine {
             let Some(at) = state.mischief.iter().position(due) else { return };
             let (_, _, mischief) = state.mischief.remove(at);
             let started = call.of_container("start").and_then(|id| state.containers.find(id));
-            // An engine that dies while it starts a container may come back with its port.
-            let in_a_start = state.up
-                && matches!(mischief, Mischief::EngineKilled(_) | Mischief::PowerCut(_))
-                && started.is_some_and(|c| !c.is_helper());
+            let started = started.filter(|c| !c.is_helper()).map(|c| c.id.clone());
+            let was_up = state.up;
             drop(state);
             self.commit(mischief);
-            if in_a_start {
-                self.state().loses_the_port();
+            // An engine that dies while it starts a container may come back with its port,
+            // or leave a process behind that it knows nothing of.
+            let Some(id) = started.filter(|_| was_up) else { continue };
+            let mut state = self.state();
+            match mischief {
+                Mischief::EngineKilled(_) if state.dice.chance(50) => state.leaves_behind(&id),
+                Mischief::EngineKilled(_) | Mischief::PowerCut(_) => state.loses_the_port(),
+                _ => {}
             }
         }
     }
@@ -687,6 +703,13 @@ impl State {
         self.containers.port_lost = true;
         self.has_lost_the_port = true;
         self.excuse("the port is lost");
+    }
+
+    fn leaves_behind(&mut self, id: &str) {
+        if let Some(found) = self.containers.find_mut(id) {
+            found.left_behind = true;
+            self.tell("*** it has left a process behind".into());
+        }
     }
 
     fn everything_ends(&mut self) {

@@ -152,6 +152,8 @@ fn views<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<View<'a>> {
         old_answers: facts.old_answers,
         committed,
         fell_with_engine: facts.fell_with_engine,
+        old_in_disorder: facts.old_in_disorder,
+        new_in_disorder: facts.new_in_disorder,
         data,
     };
     plan.members.iter().zip(&facts.members).map(view).collect()

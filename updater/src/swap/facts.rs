@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::plan::Plan;
 
+/// The exit code of what was ended by SIGKILL.
+pub(super) const KILLED: i64 = 137;
+
 /// One look at the engine, for every member of the plan.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
@@ -49,6 +52,10 @@ pub struct MemberFacts {
     pub fell_with_engine: bool,
     /// Whether somebody has started the old container since we have stopped it.
     pub taken_back: bool,
+    /// Whether the old container has come up in disorder and has to be started anew.
+    pub old_in_disorder: bool,
+    /// The same of the new one.
+    pub new_in_disorder: bool,
 }
 
 /// What the comparison of the new container with the old one says.
@@ -84,14 +91,22 @@ pub struct Container {
     pub id: String,
     /// Name without a slash.
     pub name: String,
-    /// Whether its main process runs. True for a paused one.
+    /// Whether its main process runs. True for a paused one, and between two restarts.
     pub running: bool,
+    /// Whether the engine is about to start it again, as its restart policy says.
+    pub restarting: bool,
+    /// How often the engine has done so since it was started, or since the engine was.
+    pub restarts: i64,
+    /// Whether it runs on none of its networks.
+    pub adrift: bool,
     /// Restart policy as inspect shows it.
     pub policy: Value,
     /// When it was last started, RFC 3339; the year 1 if never.
     pub started_at: String,
     /// Exit code of its last run.
     pub exit_code: i64,
+    /// Whether its last run was killed, and not for want of memory.
+    pub killed: bool,
     /// The engine's words about a failed start.
     pub error: String,
     /// Id of the image it was made from.
@@ -117,9 +132,13 @@ impl Container {
             id: text("/Id"),
             name: text("/Name").trim_start_matches('/').to_owned(),
             running: inspect["State"]["Running"].as_bool().unwrap_or(false),
+            restarting: inspect["State"]["Restarting"].as_bool().unwrap_or(false),
+            restarts: inspect["RestartCount"].as_i64().unwrap_or(0),
+            adrift: is_adrift(inspect),
             policy: inspect["HostConfig"]["RestartPolicy"].clone(),
             started_at: text("/State/StartedAt"),
             exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
+            killed: inspect["State"]["ExitCode"] == KILLED && inspect["State"]["OOMKilled"] != true,
             error: text("/State/Error"),
             image: text("/Image"),
             networks: inspect["NetworkSettings"]["Networks"]
@@ -139,6 +158,25 @@ impl Container {
     pub fn policy_is(&self, wanted: &Value) -> bool {
         policy_key(&self.policy) == policy_key(wanted)
     }
+}
+
+/// Whether a container runs on none of the networks that it is connected to. Which of the
+/// signs of a connection an engine shows differs (Podman knows no endpoints), so it takes
+/// that all of them are missing.
+fn is_adrift(inspect: &Value) -> bool {
+    let state = &inspect["State"];
+    let mode = inspect["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    let has_none = matches!(mode, "host" | "none") || mode.starts_with("container:");
+    if state["Running"] != true || state["Restarting"] == true || has_none {
+        return false;
+    }
+    let settings = &inspect["NetworkSettings"];
+    let is_empty = |value: &Value| value.as_str().is_none_or(str::is_empty);
+    let signs = ["EndpointID", "IPAddress", "GlobalIPv6Address", "MacAddress"];
+    let Some(networks) = settings["Networks"].as_object() else { return false };
+    !networks.is_empty()
+        && is_empty(&settings["SandboxKey"])
+        && networks.values().all(|network| signs.iter().all(|sign| is_empty(&network[sign])))
 }
 
 fn policy_key(policy: &Value) -> (&str, i64) {
@@ -172,7 +210,8 @@ impl Facts {
                     new.image, member.image.id
                 ));
             }
-            let fell = new.was_started() && !new.running && !facts.fell_with_engine;
+            let excused = facts.fell_with_engine || facts.new_in_disorder;
+            let fell = new.was_started() && !new.running && !excused;
             if member.old.running && fell {
                 return Some(match new.error.as_str() {
                     "" => format!("the new container exited with code {}", new.exit_code),

@@ -24,6 +24,8 @@
 //!    a new one is never started.
 //! 9. A good version is not given up because the engine, or the whole machine, went down
 //!    while it was on its way in, however often.
+//!    Nor because the engine, killed in the middle of a start, has left something behind
+//!    that brings the next start into disorder; and nobody is left in disorder.
 //! 10. Nobody stops an old container that was seen to be started by a person.
 //! 11. Where data is kept, new is never started without a snapshot of what old has left,
 //!     taken while nobody ran, and old never runs, be it by a boot, on what new has
@@ -92,6 +94,23 @@ struct Simulated {
     started: &'static str,
     /// Stopped through the engine: `unless-stopped` stays down at a boot.
     stopped_by_hand: bool,
+    /// The engine was killed while it started this one, and has left a process behind.
+    left_behind: bool,
+    /// It was started since, and serves nobody.
+    in_disorder: bool,
+}
+
+impl Simulated {
+    fn start(&mut self) {
+        self.started = LATER;
+        self.stopped_by_hand = false;
+        self.running = true;
+        self.in_disorder = std::mem::take(&mut self.left_behind);
+    }
+
+    fn serves(&self) -> bool {
+        self.running && !self.in_disorder
+    }
 }
 
 /// The engine's state for one set.
@@ -135,6 +154,8 @@ impl World {
             policy,
             started: BEFORE,
             stopped_by_hand: !ran,
+            left_behind: false,
+            in_disorder: false,
         };
         World {
             fate,
@@ -236,9 +257,8 @@ impl World {
             policy: policy(b.policy),
             started_at: b.started.into(),
             exit_code: 1,
-            error: String::new(),
             image: image.into(),
-            networks: Vec::new(),
+            ..Container::default()
         };
         let new_image = if self.fate == Fate::WrongImage { "v0" } else { "v2" };
         let member =
@@ -266,6 +286,8 @@ impl World {
                 old_answers: self.answers[n],
                 fell_with_engine: self.fell[n],
                 taken_back: self.taken_back,
+                old_in_disorder: old.as_ref().is_some_and(|old| old.in_disorder),
+                new_in_disorder: new.as_ref().is_some_and(|new| new.in_disorder),
             };
         Facts {
             members: self.members.iter().enumerate().map(member).collect(),
@@ -292,6 +314,8 @@ impl World {
                             policy: "no",
                             started: NEVER,
                             stopped_by_hand: false,
+                            left_behind: false,
+                            in_disorder: false,
                         });
                     }
                 },
@@ -360,8 +384,7 @@ impl World {
                             "started one that differs: {self:?}"
                         );
                         let found = world.find(id);
-                        found.started = LATER;
-                        found.stopped_by_hand = false;
+                        found.start();
                         found.running = fate != Fate::ExitsAtOnce;
                         world.fell[*member] = false;
                         if self.keeps_data {
@@ -376,12 +399,18 @@ impl World {
                     }
                 },
                 Call::Start { id } => {
-                    let found = world.find(id);
-                    found.started = LATER;
-                    found.running = true;
-                    found.stopped_by_hand = false;
+                    world.find(id).start();
                     world.answers[*member] = false;
                     world.old_runs();
+                }
+                Call::StartAnew { id } => {
+                    let found = world.find(id);
+                    assert!(found.in_disorder, "started anew what is well: {self:?}");
+                    found.start();
+                    match id.starts_with("new") {
+                        true => found.running = self.fate != Fate::ExitsAtOnce,
+                        false => world.answers[*member] = false,
+                    }
                 }
                 Call::Rename { id, to } => world.rename(id, to),
                 Call::Remove { id } => {
@@ -418,6 +447,10 @@ impl World {
             && !self.port_lost
         {
             worlds.extend([false, true].map(|killed| self.rebooted_in_a_start(killed)));
+            // The policy under which most can come back is enough.
+            if self.policy == "unless-stopped" {
+                worlds.extend(self.left_behind());
+            }
         }
         for n in 0..self.members.len() {
             if let Some(new) = &self.members[n].1
@@ -507,14 +540,25 @@ impl World {
         self.booted(killed, true)
     }
 
+    /// The engine was killed in the start that comes next, and has left its process behind.
+    fn left_behind(&self) -> Option<World> {
+        let mut world = self.clone();
+        let decided = next(&self.plan(), &self.facts());
+        let Next::Do { call: Call::Start { id }, .. } = decided else { return None };
+        world.find(&id).left_behind = true;
+        Some(world.rebooted(true))
+    }
+
     fn booted(&self, killed: bool, port_lost: bool) -> World {
         let mut world = World { port_lost, ..self.forgotten() };
         for found in world.members.iter_mut().flat_map(|(old, new)| [old, new]).flatten() {
             let comes_back = comes_back(found, killed) && !port_lost;
+            (found.running, found.in_disorder) = (false, false);
             if comes_back {
-                found.started = LATER;
+                let stopped_by_hand = found.stopped_by_hand;
+                found.start();
+                found.stopped_by_hand = stopped_by_hand;
             }
-            found.running = comes_back;
         }
         for (n, (_, new)) in world.members.iter().enumerate() {
             world.fell[n] = new.as_ref().is_some_and(|new| new.started != NEVER && !new.running);
@@ -577,9 +621,10 @@ impl World {
         let facts = self.facts();
         let decided = next(&plan, &facts);
         if let Some(page) = shows_page(&plan, &facts, &decided) {
-            let anybody = self.members.iter().any(|(old, new)| {
-                old.as_ref().is_some_and(|b| b.running) || new.as_ref().is_some_and(|b| b.running)
-            });
+            let anybody = self
+                .members
+                .iter()
+                .any(|(old, new)| [old, new].into_iter().flatten().any(Simulated::serves));
             let over = matches!(decided, Next::Finish(_));
             if self.ran && !anybody && !over && self.members[0].0.is_some() && !self.untouched() {
                 assert!(page, "nobody runs and no page is shown: {decided:?} in {self:?}");
@@ -640,6 +685,7 @@ impl World {
                 [old, new].into_iter().flatten().filter(|b| b.name == name).collect();
             assert_eq!(holders.len(), 1, "one version has the name: {end:?} from {self:?}");
             let app = holders[0];
+            assert!(!app.in_disorder, "it serves nobody: {end:?} from {self:?}");
             let is_new = new.as_ref() == Some(app);
             assert_eq!(app.policy, self.policy, "its own policy: {end:?} from {self:?}");
             // A new version with another policy may end by itself, or not survive a boot.
@@ -722,6 +768,7 @@ fn a_good_version_comes_in_however_often_the_engine_goes_down() {
         // restarted from one that we have brought back.
         if world.members[0].1.is_some() {
             queue.extend([world.rebooted(false), world.rebooted(true)]);
+            queue.extend(world.left_behind());
         }
     }
 }

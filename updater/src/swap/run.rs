@@ -4,6 +4,7 @@
 //! whose answer was lost has either happened or not, and the facts tell.
 
 mod act;
+mod disorder;
 mod doing;
 mod lost;
 mod refused;
@@ -260,6 +261,10 @@ impl<'a> Runner<'a> {
                 let old = &self.plan.members[member].old;
                 let stops = matches!(&call, Call::Stop { id } if *id == old.id);
                 let stop_time = Duration::from_secs(old.stop_seconds);
+                if !error.is_refusal() && matches!(&call, Call::Start { id } if *id != old.id) {
+                    let new = observed.facts.members[member].new.as_ref();
+                    self.seen.disorder[member].suspect(new);
+                }
                 let first = settled.then_some(doing);
                 self.seen.lost.note(&error, first, stops.then_some((member, stop_time)));
                 self.take_no(doing, settled, observed, &error).await

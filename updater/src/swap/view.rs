@@ -1,5 +1,6 @@
 //! What a step of the table sees, and the words in which it says its conditions.
 
+use super::Call;
 use super::facts::{Container, Facts, Sameness, Verdict};
 use crate::plan::{Member, Plan};
 
@@ -18,6 +19,8 @@ pub struct View<'a> {
     pub(super) old_answers: bool,
     pub(super) committed: bool,
     pub(super) fell_with_engine: bool,
+    pub(super) old_in_disorder: bool,
+    pub(super) new_in_disorder: bool,
     pub(super) data: Data,
 }
 
@@ -110,6 +113,28 @@ impl View<'_> {
             !new.running && (self.fell_with_engine || forgotten)
         };
         self.new.is_some_and(left)
+    }
+
+    /// Whether nothing of its start is missing.
+    pub(super) fn new_is_started(&self) -> bool {
+        let up = |new: &Container| new.was_started() && !self.is_left_down();
+        self.new.is_some_and(up) && !self.new_in_disorder
+    }
+
+    /// What starts the old container.
+    pub(super) fn start_old(&self) -> Call {
+        match self.old_in_disorder {
+            true => Call::StartAnew { id: self.old_id() },
+            false => Call::Start { id: self.old_id() },
+        }
+    }
+
+    /// What starts the new container.
+    pub(super) fn start_new(&self) -> Call {
+        match self.new_in_disorder {
+            true => Call::StartAnew { id: self.new_id() },
+            false => Call::Start { id: self.new_id() },
+        }
     }
 
     /// Whether the comparison is done, or comes too late to mean anything: from the

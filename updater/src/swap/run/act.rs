@@ -73,6 +73,10 @@ impl Runner<'_> {
                 }
                 done
             }
+            Call::StartAnew { id } => {
+                self.switch.make_way().await;
+                self.start_anew(member, id, &observed.facts.members[member]).await
+            }
             Call::Rename { id, to } => self.engine.rename(id, to).await,
             Call::Remove { id } => self.engine.remove(id).await,
             Call::Tag { image, reference } => self.engine.tag(image, reference).await,

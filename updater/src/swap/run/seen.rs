@@ -8,16 +8,15 @@ use tokio::time::Instant;
 
 use super::super::always;
 use super::super::data::state;
-use super::super::facts::{Container, DataFacts, MemberFacts, Sameness, Verdict};
+use super::super::facts::{Container, DataFacts, KILLED, MemberFacts, Sameness, Verdict};
 use super::super::observe::Observed;
+use super::disorder::Disorder;
 use super::doing::Doing;
 use super::lost::Lost;
 use crate::engine::Tether;
 use crate::plan::{Member, Plan};
 use crate::successor::signals;
 
-/// The exit code of what was ended by SIGKILL.
-const KILLED: i64 = 137;
 /// So often may the same call succeed without the facts telling of it.
 const REPETITIONS: u32 = 5;
 
@@ -49,6 +48,8 @@ pub(super) struct Seen {
     /// The runs of the new containers that an outage of the engine has ended, by the
     /// times of their starts.
     pub(super) fell: Vec<Option<String>>,
+    /// What has come of starts in which the engine has died.
+    pub(super) disorder: Vec<Disorder>,
     /// The old containers that we have stopped and not started since; each with a
     /// connection that ends if the engine is restarted, which might start them, too.
     pub(super) stopped: Vec<Option<Tether>>,
@@ -132,6 +133,7 @@ impl Seen {
             old_answers: vec![false; members],
             lost: Lost::of(members),
             fell: vec![None; members],
+            disorder: vec![Disorder::default(); members],
             stopped: (0..members).map(|_| None).collect(),
             taken_back: vec![false; members],
             ..Seen::default()
@@ -159,6 +161,7 @@ impl Seen {
             for (n, facts) in observed.facts.members.iter().enumerate() {
                 let new = facts.new.as_ref().filter(fell);
                 self.fell[n] = new.map(|new| new.started_at.clone());
+                self.disorder[n].suspect(facts.new.as_ref());
             }
         }
         // It runs as it ever did: its stop may be under way. Not before it was armed, and
@@ -226,6 +229,8 @@ impl Seen {
                 .as_ref()
                 .is_some_and(|new| !new.running && self.fell[n].as_ref() == Some(&new.started_at));
             member.taken_back = self.taken_back[n];
+            member.old_in_disorder = self.disorder[n].is_of_old(member.old.as_ref());
+            member.new_in_disorder = self.disorder[n].is_of_new(member.new.as_ref());
         }
         observed.facts.refusal = self.refusal.clone();
         let data = &self.data;

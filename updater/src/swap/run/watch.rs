@@ -63,7 +63,8 @@ impl Runner<'_> {
         let limit = Duration::from_secs(self.plan.gate.timeout_seconds);
         let waited = self.seen.doing.as_ref().map_or(limit, |(_, begun)| begun.elapsed());
         let plan = &self.plan.members[member];
-        let answers = waited >= limit || gate::old_answers(self.engine, plan, old).await;
+        let steady = self.seen.disorder[member].is_steady(old);
+        let answers = waited >= limit || steady && gate::old_answers(self.engine, plan, old).await;
         self.seen.old_answers[member] = answers;
         if !answers {
             tokio::time::sleep(Duration::from_millis(20)).await;
