@@ -187,6 +187,7 @@
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | the engine: back from a kill in a start, with a port that it has lost track of | `crashes/engine.rs`, `seeded.rs` |
 //! | the same, with a process that it knows nothing of | `crashes/engine.rs`, `seeded.rs` |
+//! | the engine: killed while it removes the helper, which stays `dead` | `crashes/engine.rs` |
 //! | answers that are late, cut, garbled, refused or never come | `crashes/wire.rs`, `seeded.rs` |
 //! | a wall clock that jumps: a machine has only one, so nowhere but | `seeded.rs` |
 //! | a full disk; port, name, network or image taken away; people, other updaters | `crashes/by_hand.rs` |

@@ -191,7 +191,9 @@ pub(super) async fn gc(engine: &Engine, dry_run: bool, output: &Output) -> Resul
                 Ok(plan) => is_owed(&plan, &observe(engine, &plan).await?.facts),
                 Err(_) => false,
             };
-        if state == "created" || (state == "exited" && is_finished(&helper) && !unsolved) {
+        // One in whose removal the engine has died stays `dead`.
+        let ended = state == "exited" && is_finished(&helper) || state == "dead";
+        if state == "created" || (ended && !unsolved) {
             if is_finished(&helper) {
                 over.extend(read_plan(&helper).map(|plan| plan.update));
             }

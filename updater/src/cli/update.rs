@@ -141,11 +141,12 @@ pub(super) async fn resume(
 ) -> Result<Exit, CliError> {
     let app = &name_of(engine, &args.name).await?;
     let helper = engine.container(&helper_name(app)).await?;
-    if let Some(helper) = helper.filter(|helper| !is_leaving(helper)) {
-        let plan = read_plan(&helper)?;
+    let (leaving, helper): (Vec<_>, Vec<_>) = helper.into_iter().partition(is_leaving);
+    if let Some(helper) = helper.first() {
+        let plan = read_plan(helper)?;
         let id = helper["Id"].as_str().unwrap_or_default();
         if helper["State"]["Running"] != true {
-            if is_finished(&helper) && is_settled(&helper) {
+            if is_finished(helper) && is_settled(helper) {
                 return Err(CliError::NothingToResume(app.to_owned()));
             }
             engine.set_policy(id, &json!({ "Name": "always", "MaximumRetryCount": 0 })).await?;
@@ -161,7 +162,11 @@ pub(super) async fn resume(
         differences: Vec::new(),
         losses: Vec::new(),
         remarks: Vec::new(),
-        leftovers: Vec::new(),
+        // The engine may have died in its removal, and its name is needed.
+        leftovers: leaving
+            .iter()
+            .filter_map(|helper| Some((helper_name(app), helper["Id"].as_str()?.to_owned())))
+            .collect(),
         surroundings: Surroundings::look(engine).await,
     };
     start(engine, prepared, &args.helper, output).await

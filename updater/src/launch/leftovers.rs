@@ -14,6 +14,8 @@ use crate::swap::observe::observe;
 
 /// How often, and how long apart, one looks whether a helper has gone.
 const LEAVING_TRIES: u32 = 100;
+/// So often one may be seen `dead` on its way.
+const DEAD_TRIES: u32 = 5;
 const LEAVING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Finds containers under the names that an update needs: name and id of those
@@ -33,14 +35,16 @@ pub(super) async fn find(
         if text(&helper, "/Config/Labels/io.changeover.role") != "helper" {
             return Err(taken(&name));
         }
+        let id = text(&helper, "/Id").to_owned();
         let status = text(&helper, "/State/Status");
         if matches!(status, "running" | "restarting") {
             return Err(LaunchError::AlreadyUnderWay { app: app.to_owned() });
         }
         // One that never started has touched nothing; one that has ended says so
         // by its restart policy. Anything else was killed on the way.
-        ended = is_finished(&helper);
-        if status != "created" && !ended {
+        // Of one in whose removal the engine has died, the other containers tell.
+        ended = is_finished(&helper) && !is_leaving(&helper);
+        if status != "created" && !ended && !is_leaving(&helper) {
             return Err(interrupted());
         }
         // One that has called for a person may still owe the old version its place.
@@ -52,7 +56,7 @@ pub(super) async fn find(
                 return Err(interrupted());
             }
         }
-        ours.push((name, text(&helper, "/Id").to_owned()));
+        ours.push((name, id));
     }
 
     let record = Plan::recorded_in(&old["Config"]["Labels"]);
@@ -106,11 +110,13 @@ async fn owes(engine: &Engine, new: &Value) -> Result<bool, LaunchError> {
 }
 
 /// The helper of an earlier update, unless it is leaving: after a good update it removes
-/// itself, and whoever sees the new version may ask for the next one in that moment.
+/// itself, and whoever sees the new version may ask for the next one in that moment. One in
+/// whose removal the engine has died stays `dead`.
 async fn helper_that_stays(engine: &Engine, name: &str) -> Result<Option<Value>, LaunchError> {
-    for _ in 0..LEAVING_TRIES {
+    for tries in 0..LEAVING_TRIES {
         let helper = inspect(engine, name).await?;
-        if !helper.as_ref().is_some_and(is_leaving) {
+        let is_dead = helper.as_ref().is_some_and(|one| one["State"]["Status"] == "dead");
+        if !helper.as_ref().is_some_and(is_leaving) || is_dead && tries >= DEAD_TRIES {
             return Ok(helper);
         }
         tokio::time::sleep(LEAVING_PAUSE).await;

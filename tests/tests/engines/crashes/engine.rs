@@ -38,6 +38,11 @@ pub(super) fn cases() -> Vec<Case> {
             run: an_engine_killed_in_a_start_costs_nobody_their_place_nor_their_network,
         },
         Case {
+            name: "an_engine_killed_while_the_helper_leaves_blocks_no_later_update",
+            alone: false,
+            run: an_engine_killed_while_the_helper_leaves_blocks_no_later_update,
+        },
+        Case {
             name: "an_engine_killed_right_after_the_commit_leaves_the_new_version_running",
             alone: false,
             run: an_engine_killed_right_after_the_commit_leaves_the_new_version_running,
@@ -49,6 +54,33 @@ pub(super) fn cases() -> Vec<Case> {
 const TRIES: u32 = 8;
 /// Longer than 28.5 lets a container run that it kills again and again.
 const AGAIN: Duration = Duration::from_secs(4);
+
+/// It leaves the helper `dead`, if it is killed while it removes it.
+fn an_engine_killed_while_the_helper_leaves_blocks_no_later_update(kind: EngineKind) {
+    let mut bench = Bench::start(kind, Options::default());
+    let tries = if torture() { TRIES } else { 2 };
+    let mut dead = 0;
+    for n in 0..tries {
+        let mut running = bench.directly(Way::Update);
+        running.wait_for_event("finished");
+        thread::sleep(Duration::from_millis(30) * n);
+        bench.world.lab.kill();
+        bench.world.lab.start_again();
+        running.finish_within(LIMIT).expect(0);
+        bench.start_what_docker_left_down(Fault::Kill);
+        bench.version = bench.other_version();
+        let version = bench.version.to_string();
+        bench.world.wait("the new version", || bench.world.visit(8080) == version);
+        bench.world.wait_for_the_helpers_end();
+        let helper = bench.world.inspect("web.changeover");
+        dead += u32::from(helper.is_some_and(|helper| helper["State"]["Status"] == "dead"));
+        let said = bench.world.changeover(&["status", "web"]).expect(0).events;
+        assert_eq!(said[0]["state"], "updated", "{said:?}");
+    }
+    println!("{kind}: the helper was left dead {dead} of {tries} times");
+    let done = bench.directly(Way::Update).finish_within(LIMIT);
+    bench.settled(Way::Update, done);
+}
 
 /// A killed engine stops what ran under `unless-stopped` when it is back, and leaves
 /// it so. The old version is gone by then.
@@ -206,7 +238,8 @@ impl Bench {
     /// An engine that is killed leaves whatever ran under `unless-stopped` stopped,
     /// with or without us. Once the helper has gone that is nobody's to mend.
     fn start_what_docker_left_down(&self, fault: Fault) {
-        let gone = self.world.inspect("web.changeover").is_none();
+        let helper = self.world.inspect("web.changeover");
+        let gone = helper.is_none_or(|helper| helper["State"]["Status"] == "dead");
         let web = self.world.inspect("web");
         let down = web.is_some_and(|web| web["State"]["Running"] == false);
         if matches!(fault, Fault::Kill) && !self.options.live_restore && gone && down {
