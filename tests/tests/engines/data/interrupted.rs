@@ -307,8 +307,10 @@ struct Filler<'a> {
 
 impl Filler<'_> {
     fn start<'a>(world: &'a World, disk: &'static str) -> Filler<'a> {
+        // Before it begins, or it might begin after its end.
+        world.machine(&["touch", &format!("{disk}/goes-on")]);
         let script = format!(
-            "cd {disk}; touch goes-on; while [ -e goes-on ]; do dd if=/dev/zero bs=64k >> filler; done 2>/dev/null"
+            "cd {disk}; while [ -e goes-on ]; do dd if=/dev/zero bs=64k >> filler; done 2>/dev/null"
         );
         let work = world.lab.machine_command("sh").args(["-c", &script]).spawn().expect("a shell");
         Filler { world, disk, work }
