@@ -182,8 +182,8 @@
 //! | the helper: its own code crashes, or it stands still while time goes on | `crashes/helper.rs` |
 //! | the helper: killed by the kernel, out of memory | `crashes/helper.rs` |
 //! | the helper: a panic of ours, that unwinds all the way out | `seeded.rs` |
-//! | the same in the answer to a visitor: that one has none | `page/tests.rs` |
-//! | the same outside of any answer: the helper begins anew | `page/tests.rs` |
+//! | the same in the answer to a visitor: that one has none | `page/tests/ending.rs` |
+//! | the same outside of any answer: the helper begins anew | `page/tests/ending.rs` |
 //! | the engine: SIGKILL, SIGTERM, power cut, `live-restore`, a stale socket | `crashes/engine.rs` |
 //! | the engine: back from a kill in a start, with a port that it has lost track of | `crashes/engine.rs`, `seeded.rs` |
 //! | the same, with a process that it knows nothing of | `crashes/engine.rs`, `seeded.rs` |
