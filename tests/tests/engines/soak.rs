@@ -2,7 +2,8 @@
 //!
 //! `make soak` makes it two hundred; otherwise it is a handful.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use changeover_tests::lab::EngineKind;
 use changeover_tests::load::{Class, Load, Options};
@@ -18,6 +19,9 @@ pub(crate) fn cases() -> Vec<Case> {
         run: updates_and_rollbacks_in_a_row_lose_no_request_and_leave_nothing,
     }]
 }
+
+/// How long open files may take to go back to what they were.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What could grow on an engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +77,11 @@ fn updates_and_rollbacks_in_a_row_lose_no_request_and_leave_nothing(kind: Engine
             let (known, at_first) = first.get_or_insert_with(|| now.clone());
             assert_eq!(now.0, *known, "something is left after round {round}");
             let limit = at_first.files + 40;
-            world.wait("as few open files as at first", || used(&world).files <= limit);
+            let patience = Instant::now() + PATIENCE;
+            while used(&world).files > limit {
+                assert!(Instant::now() < patience, "open files: {at_first:?}\n{}", holders(&world));
+                thread::sleep(Duration::from_millis(100));
+            }
             let limit = at_first.megabytes * 3 / 2 + 20;
             assert!(now.1.megabytes <= limit, "memory: {:?}, {at_first:?}", now.1);
             load = visitors(&world);
@@ -114,6 +122,17 @@ fn kept(world: &World) -> Kept {
         volumes: count("/volumes", "Volumes"),
         tables: String::from_utf8_lossy(&tables.expect("nft runs").stdout).into_owned(),
     }
+}
+
+/// What each of them has open: how many of which kind.
+fn holders(world: &World) -> String {
+    let script = "for p in /proc/[0-9]*; do \
+        case $(cat $p/comm 2>/dev/null) in dockerd|containerd*|docker-proxy) \
+        echo $p $(tr '\\0' ' ' < $p/cmdline); \
+        ls -l $p/fd | sed -n 's/.* -> //p' | sed 's/:.*//' | sort | uniq -c;; esac; done; \
+        cat /proc/net/tcp /proc/net/tcp6";
+    let said = world.lab.machine_command("sh").args(["-c", script]).output().expect("sh runs");
+    String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
 /// Open files and memory of the engine with its containerd and what they have started.
