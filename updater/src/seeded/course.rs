@@ -298,6 +298,9 @@ fn one_version(engine: &Arc<Engine>, before: &Before) -> Result<u32, String> {
     if web.running != before.ran && !(web.running && started) {
         return Err(format!("the app {}", if web.running { "runs" } else { "does not run" }));
     }
+    if web.in_disorder {
+        return Err("the app runs on none of its networks, or again and again".to_owned());
+    }
     if web.policy != before.policy {
         return Err(format!("its policy is {} instead of {}", web.policy, before.policy));
     }
