@@ -43,8 +43,9 @@ pub(super) async fn find(
         // One that never started has touched nothing; one that has ended says so
         // by its restart policy. Anything else was killed on the way.
         // Of one in whose removal the engine has died, the other containers tell.
-        ended = is_finished(&helper) && !is_leaving(&helper);
-        if status != "created" && !ended && !is_leaving(&helper) {
+        let leaving = is_leaving(&helper);
+        ended = is_finished(&helper) && !leaving;
+        if status != "created" && !ended && !leaving {
             return Err(interrupted());
         }
         // One that has called for a person may still owe the old version its place.

@@ -123,18 +123,12 @@ impl View<'_> {
 
     /// What starts the old container.
     pub(super) fn start_old(&self) -> Call {
-        match self.old_in_disorder {
-            true => Call::StartAnew { id: self.old_id() },
-            false => Call::Start { id: self.old_id() },
-        }
+        start(self.old_id(), self.old_in_disorder)
     }
 
     /// What starts the new container.
     pub(super) fn start_new(&self) -> Call {
-        match self.new_in_disorder {
-            true => Call::StartAnew { id: self.new_id() },
-            false => Call::Start { id: self.new_id() },
-        }
+        start(self.new_id(), self.new_in_disorder)
     }
 
     /// Whether the comparison is done, or comes too late to mean anything: from the
@@ -176,5 +170,12 @@ impl View<'_> {
                 || old.running != self.runs()
                 || !old.policy_is(&self.plan.old.policy)
         })
+    }
+}
+
+fn start(id: String, in_disorder: bool) -> Call {
+    match in_disorder {
+        true => Call::StartAnew { id },
+        false => Call::Start { id },
     }
 }

@@ -64,12 +64,17 @@ impl Answers for Flawed {
     }
 }
 
-#[tokio::test]
-async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing() {
-    let limits = Limits { connections: 2, ..Limits::default() };
+fn serve_flawed(limits: Limits) -> (Page, Serving) {
     let page = Page::with_limits(sample(Phase::Updating), limits);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let serving = Serving::start(&page, Flawed(page.clone()), listener).expect("served");
+    (page, serving)
+}
+
+#[tokio::test]
+async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let (page, serving) = serve_flawed(limits);
     // More of them than there may be at a time; every other waits outside until it has asked.
     for asks_outside in [true, false, true, false, true, false] {
         let mut inside = Vec::new();
@@ -94,9 +99,7 @@ async fn a_visitor_whose_answer_panics_takes_no_other_along_and_leaves_nothing()
 #[tokio::test]
 async fn a_page_that_loses_a_thread_says_so() {
     let limits = Limits { connections: 1, ..Limits::default() };
-    let page = Page::with_limits(sample(Phase::Updating), limits);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let serving = Serving::start(&page, Flawed(page.clone()), listener).expect("served");
+    let (page, serving) = serve_flawed(limits);
     let inside = connect(&serving).await;
     // It waits outside until it has asked: the thread looks itself then, not its runtime.
     let mut stream = connect(&serving).await;

@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -65,10 +64,9 @@ impl Disorder {
         self.mended.contains(&container.id)
     }
 
-    /// Whether the old container, by its inspect document, goes on running. One that the
-    /// engine has started again by itself is watched for a moment.
-    pub(super) fn is_steady(&mut self, old: &Value) -> bool {
-        let old = Container::from_inspect(old);
+    /// Whether the old container goes on running. One that the engine has started again by
+    /// itself is watched for a moment.
+    pub(super) fn is_steady(&mut self, old: &Container) -> bool {
         if old.restarts == 0 && !old.restarting {
             return true;
         }
@@ -77,7 +75,7 @@ impl Disorder {
                 since.elapsed() >= UNCERTAIN
             }
             _ => {
-                self.run = Some((old.started_at, Instant::now()));
+                self.run = Some((old.started_at.clone(), Instant::now()));
                 false
             }
         }
@@ -104,7 +102,7 @@ impl Runner<'_> {
             if stays_well(self.engine, id).await? {
                 break;
             }
-            info!(start, "started anew");
+            info!(start, "started anew, since it has come up in disorder");
             self.engine.restart(id, grace).await?;
         }
         self.seen.disorder[member].mended.push(id.to_owned());
@@ -133,7 +131,7 @@ async fn stays_well(engine: &Engine, id: &str) -> Result<bool, EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tokio::time::advance;
 
     use super::*;
@@ -194,16 +192,19 @@ mod tests {
     async fn an_old_one_that_the_engine_has_started_again_is_watched_for_a_moment() {
         let up = json!({});
         let between = json!({ "Restarting": true, "ExitCode": 137 });
+        let seen = |run: &str, restarts, state: &Value, sandbox: &str| {
+            Container::from_inspect(&inspect(run, restarts, state, sandbox))
+        };
         let mut disorder = Disorder::default();
-        assert!(disorder.is_steady(&inspect("1", 0, &up, "/run/1")), "nobody but us started it");
-        assert!(!disorder.is_steady(&inspect("1", 1, &up, "/run/1")));
+        assert!(disorder.is_steady(&seen("1", 0, &up, "/run/1")), "nobody but us started it");
+        assert!(!disorder.is_steady(&seen("1", 1, &up, "/run/1")));
         advance(UNCERTAIN / 2).await;
         assert!(disorder.is_of_old(Some(&container("1", &between, ""))));
-        assert!(!disorder.is_steady(&inspect("1", 1, &between, "")));
-        assert!(!disorder.is_steady(&inspect("2", 2, &up, "/run/2")));
+        assert!(!disorder.is_steady(&seen("1", 1, &between, "")));
+        assert!(!disorder.is_steady(&seen("2", 2, &up, "/run/2")));
         advance(UNCERTAIN / 2).await;
-        assert!(!disorder.is_steady(&inspect("2", 2, &up, "/run/2")), "another run");
+        assert!(!disorder.is_steady(&seen("2", 2, &up, "/run/2")), "another run");
         advance(UNCERTAIN / 2).await;
-        assert!(disorder.is_steady(&inspect("2", 2, &up, "/run/2")));
+        assert!(disorder.is_steady(&seen("2", 2, &up, "/run/2")));
     }
 }

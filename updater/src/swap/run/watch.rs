@@ -55,7 +55,8 @@ impl Runner<'_> {
 
     /// Looks at the restored old container; says whether it answers.
     pub(super) async fn watch_old(&mut self, member: usize, observed: &Observed) -> bool {
-        let Some(old) = &observed.old[member] else {
+        let (Some(old), Some(seen)) = (&observed.old[member], &observed.facts.members[member].old)
+        else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             return false;
         };
@@ -63,7 +64,7 @@ impl Runner<'_> {
         let limit = Duration::from_secs(self.plan.gate.timeout_seconds);
         let waited = self.seen.doing.as_ref().map_or(limit, |(_, begun)| begun.elapsed());
         let plan = &self.plan.members[member];
-        let steady = self.seen.disorder[member].is_steady(old);
+        let steady = self.seen.disorder[member].is_steady(seen);
         let answers = waited >= limit || steady && gate::old_answers(self.engine, plan, old).await;
         self.seen.old_answers[member] = answers;
         if !answers {
